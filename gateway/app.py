@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
 
 import aiohttp
@@ -45,6 +45,7 @@ from gateway.store.errors import (
     ConflictError,
     DatabaseAwayError,
     HeldError,
+    NotMigratedError,
     RefusedError,
     SlowError,
 )
@@ -61,6 +62,14 @@ from gateway.web.services import SERVICES, Services
 _log = logger(__name__)
 
 MAX_BODY = 10 * 2**20
+
+
+_NO_ANSWER = "The database does not answer: try again."
+_AWAY = {
+    HeldError: "Another program is changing what this is about, and takes long: try again.",
+    SlowError: "The database takes too long for this: try again.",
+    NotMigratedError: "The database lacks migrations: tell the operator, /readyz says which.",
+}
 
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -88,15 +97,19 @@ def build_app(settings: Settings) -> web.Application:
 
 
 def _add_api(app: web.Application, start: str) -> None:
+    paths = {endpoint.path for endpoint in ENDPOINTS}
     for endpoint in ENDPOINTS:
         for method in endpoint.methods:
             app.router.add_route(method, start + endpoint.path, endpoint.handle)
-        if endpoint.streams:  # else HEAD would find `export` among the ids of messages
-            app.router.add_route("HEAD", start + endpoint.path, _no_head)
+        above, _, last = endpoint.path.rpartition("/")
+        if last != "{id}" and above + "/{id}" in paths:
+            # Else another method would look for `batch` or `export` among the ids of messages.
+            no_other = partial(_not_allowed, endpoint.methods)
+            app.router.add_route("*", start + endpoint.path, no_other)
 
 
-async def _no_head(request: web.Request) -> web.StreamResponse:
-    raise web.HTTPMethodNotAllowed(request.method, ["GET"])
+async def _not_allowed(methods: Iterable[str], request: web.Request) -> web.StreamResponse:
+    raise web.HTTPMethodNotAllowed(request.method, methods)
 
 
 def _services(settings: Settings, dsn: str) -> Callable[[web.Application], AsyncIterator[None]]:
@@ -113,7 +126,7 @@ def _services(settings: Settings, dsn: str) -> Callable[[web.Application], Async
             aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
         ):
             files = Files(database, store, media_links, downloader)
-            drafting = Drafting(database, renderer)
+            drafting = Drafting(database, renderer, files_at=media_links.start)
             nudge = Nudge(database)
             accepting = Accepting(database, drafting, files, metrics, nudge)
             listener = Listener(database, settings.database_direct_url or dsn)
@@ -243,11 +256,7 @@ def _for_now(request: web.Request, error: Exception) -> Problem | None:
         return not_now(text)
     if isinstance(error, DatabaseAwayError):
         _log.warning("the database is away", error=str(error), path=_path(request))
-        text = "The database does not answer: try again."
-        if isinstance(error, HeldError):
-            text = "Another program is changing what this is about, and takes long: try again."
-        elif isinstance(error, SlowError):
-            text = "The database takes too long for this: try again."
+        text = next((each for kind, each in _AWAY.items() if isinstance(error, kind)), _NO_ANSWER)
         return not_now(text)
     if isinstance(error, RefusedError):
         _log.error("the database refuses a row", **error.rule, path=_path(request), exc_info=error)

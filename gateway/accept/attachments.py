@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Set
 from urllib.parse import urlsplit
 
 from channels.model import Attachment, Channel
@@ -19,10 +20,11 @@ _MOST = {Channel.EMAIL: 20, Channel.SMS: 10, Channel.WHATSAPP: 1}
 _SAID_BYTES = 48 * 2**10
 
 
-def read(request: SendRequest) -> tuple[Attachment, ...]:
+def read(request: SendRequest, lacking: Set[str]) -> tuple[Attachment, ...]:
     """The files of a request, inline ones with bytes; raises `ComposeError` with all errors.
 
-    A call has none: that it was given some, `well_formed` says.
+    `lacking`: URLs of ours at which the organization has no file. A call has no files: that it was
+    given some, `well_formed` says.
     """
     given = request.attachments
     if request.channel is Channel.CALL or not given:
@@ -35,7 +37,7 @@ def read(request: SendRequest) -> tuple[Attachment, ...]:
         says = f"have URLs, names and types of more than {_SAID_BYTES // 2**10} KiB together"
         errors.append(FieldError("attachments", says))
     files = [
-        _read(f"attachments.{n}", one, request.channel, errors)
+        _read(f"attachments.{n}", one, request.channel, lacking, errors)
         for n, one in enumerate(given[:most])
     ]
     if errors:
@@ -44,13 +46,19 @@ def read(request: SendRequest) -> tuple[Attachment, ...]:
 
 
 def _read(
-    name: str, given: AttachmentIn, channel: Channel, errors: list[FieldError]
+    name: str,
+    given: AttachmentIn,
+    channel: Channel,
+    lacking: Set[str],
+    errors: list[FieldError],
 ) -> Attachment | None:
     if (given.url is None) == (given.content is None):
         errors.append(FieldError(name, "needs either a url or a content"))
         return None
     if given.url is not None:
-        if wrong := _wrong(given.url, channel):
+        # The same of another organization's as of none: nobody is told which ids there are.
+        lacks = "is none of the files of your organization" if given.url in lacking else None
+        if wrong := lacks or _wrong(given.url, channel):
             errors.append(FieldError(f"{name}.url", wrong))
             return None
         return Attachment(url=given.url, filename=given.filename, content_type=given.content_type)

@@ -41,11 +41,12 @@ class Drafting:
         database: Database,
         renderer: Renderer,
         *,
+        files_at: str | None = None,
         rendering: float = RENDERING_SECONDS,
         together: int = MOST_BYTES,
         places: Places | None = None,
     ) -> None:
-        self._lookups = Lookups(database)
+        self._lookups = Lookups(database, files_at)
         self._renderer = renderer
         self._rendering = rendering
         self._together = together

@@ -17,11 +17,12 @@ from gateway.store.values import Row
 class Known:
     """Leads, clients, templates, senders and suppressions, by the names that requests use.
 
-    `asked` are the addresses for which suppressions were looked up.
+    `asked` are the addresses for which suppressions were looked up, `lacking` the URLs of files
+    that would be ours, and that the organization does not have.
     """
 
-    def __init__(self, context: Context, asked: Iterable[str]) -> None:
-        self.asked = frozenset(asked)
+    def __init__(self, context: Context, asked: Iterable[str], lacking: Iterable[str] = ()) -> None:
+        self.asked, self.lacking = frozenset(asked), frozenset(lacking)
         self.country = context.country
         self._leads = {row["id"]: _with_id(row) for row in context.leads}
         self._clients = {row["id"]: _with_id(row) for row in context.clients}

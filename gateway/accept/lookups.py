@@ -20,8 +20,9 @@ from gateway.accept.draft import Draft
 from gateway.accept.known import Known, as_uuid
 from gateway.accept.pausing import Pauses
 from gateway.batching import Batching
+from gateway.media.links import media_id_of
 from gateway.shapes.messages import SendRequest
-from gateway.store import contacts, suppressions
+from gateway.store import contacts, media, suppressions
 from gateway.store.database import Caller, Database
 from gateway.store.suppressions import Pair, Standing
 
@@ -32,10 +33,11 @@ _MOST = 1000
 
 
 class Lookups:
-    """Reads what drafts need; stores nothing."""
+    """Reads what drafts need; stores nothing. URLs of our own files start with `files_at`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, files_at: str | None = None) -> None:
         self._database = database
+        self._files_at = files_at
         self._known = Batching(self._read_known, owner=_organization, most=_MOST)
         self._stands = Batching(self._read_standings, owner=_organization, most=_MOST)
 
@@ -83,12 +85,23 @@ class Lookups:
 
         async def read(caller: Caller, requests: Sequence[SendRequest]) -> Known:
             wanted = _wanted(requests)
+            files = self._own_files(requests)
             async with self._database.as_caller(caller, is_brief=True) as db:
                 context = await contacts.context(db, caller.organization_id, wanted)
-            return Known(context, wanted.addresses)
+                there = await media.by_ids(
+                    db, caller.organization_id, [*filter(None, files.values())]
+                )
+            lacking = (url for url, media_id in files.items() if media_id not in there)
+            return Known(context, wanted.addresses, lacking)
 
         known = await _by_caller(wishes, read)
         return [known[caller] for caller, _ in wishes]
+
+    def _own_files(self, requests: Sequence[SendRequest]) -> dict[str, UUID | None]:
+        """The URLs among those of files that are ours, each with the file that it may mean."""
+        urls = (one.url for request in requests for one in request.attachments or ())
+        start = self._files_at
+        return {url: media_id_of(url) for url in urls if url and start and url.startswith(start)}
 
     async def _read_standings(
         self, wishes: Sequence[tuple[Caller, list[Pair]]]

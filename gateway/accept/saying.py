@@ -52,7 +52,7 @@ async def compose(
         errors.append(FieldError("template", says))
     files: tuple[Attachment, ...] = ()
     try:
-        files = attachments.read(request)
+        files = attachments.read(request, known.lacking)
     except ComposeError as error:
         errors += error.errors
     # What is wrong is left out, so that what else is wrong is found, too; but for a blank text,

@@ -29,9 +29,14 @@ class MediaLinks:
         self._base_url = base_url
         self._shown_url = links.shown(base_url)
 
+    @property
+    def start(self) -> str:
+        """What the URLs of files for callers begin with."""
+        return f"{self._shown_url}/v1/media/"
+
     def shown(self, media_id: UUID) -> str:
         """The URL of a file for callers, as `messages.attachments` has it."""
-        return f"{self._shown_url}/v1/media/{media_id}"
+        return f"{self.start}{media_id}"
 
     def public(self, organization_id: UUID, media_id: UUID, seconds: float = 3 * 86400) -> str:
         """A URL that anybody can fetch the file from for some seconds: for providers that do."""

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.simulator.mime import mailbox
+from gateway.simulator.plan import bare
 from gateway.simulator.provider import InboundBody, UnfitError, WebhookUrl
 
 
@@ -45,9 +46,9 @@ class MailAccount(SimAccount):
 
     def owns(self, address: str) -> bool:
         """Whether `address`, or its domain, is among its own."""
-        bare = mailbox(address).lower()
-        domain = f"@{bare.rpartition('@')[2]}"
-        return any(own.lower() in {bare, domain} for own in self.addresses)
+        box = mailbox(address).lower()
+        domain = f"@{box.rpartition('@')[2]}"
+        return any(own.lower() in {box, domain} for own in self.addresses)
 
 
 A = TypeVar("A", bound=SimAccount)
@@ -60,6 +61,8 @@ class AccountBook(Generic[A]):
         """Start with none: every request is refused."""
         self._provider = provider
         self._by_key: dict[str, A] = {}
+        # The account that has sent from an address.
+        self._senders: dict[str, str] = {}
 
     def put(self, account: A) -> None:
         """Accept an account, or replace the one with the same key."""
@@ -72,30 +75,40 @@ class AccountBook(Generic[A]):
     def clear(self) -> None:
         """Drop all."""
         self._by_key.clear()
+        self._senders.clear()
 
     def __iter__(self) -> Iterator[A]:
         """Every account, oldest first."""
         return iter(self._by_key.values())
 
+    def note_sender(self, account: A, address: str) -> None:
+        """It has sent from this address: what is written to it is the account's."""
+        self._senders[_same(address)] = account.key
+
     def fitness(self, body: InboundBody) -> int:
-        """How certainly one of these is meant: 3 named, 2 owns `to`, 1 the only one, 0 none."""
+        """How certainly one is meant: 4 named, 3 owns `to`, 2 has sent from it, 1 is there."""
         if body.account is not None:
-            return 3 if body.account in self._by_key else 0
+            return 4 if body.account in self._by_key else 0
         if any(some.owns(body.to) for some in self):
+            return 3
+        if _same(body.to) in self._senders:
             return 2
         return 1 if self._by_key else 0
 
     def owner(self, address: str, key: str | None) -> A:
         """The account `key`, else the one that owns `address`; raises `UnfitError`.
 
-        Without an owner it is the only account, or the only one that names no addresses.
+        Without an owner it is the account that has sent from it, the only account, or the only one
+        that names no addresses.
         """
         if key is not None:
             if key not in self._by_key:
                 raise UnfitError(f"no {self._provider} account {key}", status=404)
             return self._by_key[key]
         everyone = list(self)
-        owners = [some for some in everyone if some.owns(address)]
+        owners = [some for some in everyone if some.owns(address)] or [
+            some for some in everyone if some.key == self._senders.get(_same(address))
+        ]
         candidates = owners or [some for some in everyone if not some.names_addresses]
         if not owners and len(everyone) == 1:
             candidates = everyone
@@ -114,3 +127,7 @@ class AccountBook(Generic[A]):
         if url is None:
             raise UnfitError(f"{self._provider} account {account.key} has no webhook {event!r}")
         return url
+
+
+def _same(address: str) -> str:
+    return mailbox(address).lower() if "@" in address else bare(address)

@@ -206,6 +206,8 @@ class Twilio:
             num_segments=segments(wanted.body),
         )
         self._book.add(message)
+        if wanted.from_ is not None:
+            self._accounts.note_sender(account, wanted.from_)
         message.task = self._state.spawn(self._fate.live(account, message, plan))
         return Accepted(
             response=json_answer(message.resource(), status=201),

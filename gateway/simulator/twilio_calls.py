@@ -188,6 +188,7 @@ class Calls:
             recording_callback=wanted.recording_callback,
         )
         self._book.add(call)
+        self._accounts.note_sender(account, wanted.from_)
         call.task = self._state.spawn(self._live(account, call, plan))
         return Accepted(
             response=json_answer(call.resource(), status=201), sid=call.sid, task=call.task

@@ -88,6 +88,10 @@ class NoSessionError(DatabaseAwayError):
     """A transaction pooler is in between: no connection keeps a session, now and later."""
 
 
+class NotMigratedError(DatabaseAwayError):
+    """It has not all migrations: the same statement succeeds once it has."""
+
+
 class RolledBackError(DatabaseAwayError):
     """It was ended for another to continue, or for a changed table: certainly nothing is stored."""
 
@@ -150,7 +154,7 @@ def plainly() -> Iterator[None]:
     except (*_AGAINST_A_RULE, *_AGAINST_A_RULE_IN_WORDS) as error:
         raise _refused(error) from error
     except _NOT_MIGRATED as error:
-        raise DatabaseAwayError(
+        raise NotMigratedError(
             f"the database has not all migrations ({_one_line(error)}): run 'gateway migrate up'"
         ) from error
     except _PREPARED_ELSEWHERE as error:

@@ -35,13 +35,19 @@ _DROP = 2.0
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Patience:
     """Limits in seconds: for the head of a request, for silence within a body, for a whole body
-    (30 MiB at 50 KiB/s), for an answer of which nothing is taken; and the time between two looks.
-    The system takes answers in steps of one or two MB: the slowest that is not cut reads 3 KB/s."""
+    (30 MiB at 50 KiB/s), for an answer of which nothing is taken, between two requests; and the
+    time between two looks.
+
+    The system takes answers in steps of one or two MB: the slowest that is not cut reads 3 KB/s.
+    Between requests it is longer than load balancers wait (60 to 600), so that no request of theirs
+    meets a connection that we are closing.
+    """
 
     head: float = 30.0
     silence: float = 60.0
     body: float = 600.0
     answer: float = 600.0
+    idle: float = 620.0
     look: float = 5.0
 
 
@@ -71,10 +77,13 @@ class Connection(web.RequestHandler):
         "_unread_since",
     )
 
-    def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop, room: Room) -> None:
+    def __init__(
+        self, server: web.Server, loop: asyncio.AbstractEventLoop, room: Room, idle: float
+    ) -> None:
         super().__init__(
             server,
             loop=loop,
+            keepalive_timeout=idle,
             access_log=None,  # type: ignore[arg-type]  # what the runner gives for no log
             max_line_size=MAX_URL,
             max_field_size=MAX_HEADER,
@@ -115,7 +124,8 @@ class Connection(web.RequestHandler):
         if self._messages:
             self._newest = self._messages[-1][1]
         self._heard = True
-        self._head = "begun" if self._waits() else None
+        # With uvloop the first bytes come before aiohttp waits for them.
+        self._head = "begun" if self._waits() or self._newest is None else None
         request = self._current_request
         if request is not None and request.content.total_bytes > LARGE:
             self._room.bodies.grew(request.content)
@@ -151,6 +161,12 @@ class Connection(web.RequestHandler):
                 self._end_head(patience)
         elif quiet >= patience.silence or waited >= patience.body:
             self._end_body()
+
+    def _process_keepalive(self) -> None:
+        if self._head == "begun":
+            self._keepalive_handle = None  # the head has its own time; the next answer begins anew
+        else:
+            super()._process_keepalive()
 
     def _waits(self) -> bool:
         return self._waiter is not None and not self._waiter.done()
@@ -193,14 +209,14 @@ class Connection(web.RequestHandler):
             answered = await super()._handle_request(request, *more)
         finally:
             self._room.bodies.done(request.content)
-        if request.content.exception() is not None:
+        if _is_left(request.content):
             await self._drop_rest()
         return answered
 
     async def _drop_rest(self) -> None:
         """Read for a moment what still comes of a body that was refused: if the connection were
         closed at once, the client would see a reset instead of the answer."""
-        self._lingering_time = 0.0  # aiohttp would read it from the content, which raises
+        self._lingering_time = 0.0  # aiohttp would read it from the content
         if self.transport is None or self.transport.is_closing():
             return
         self._gone = self._loop.create_future()
@@ -239,10 +255,19 @@ class Connection(web.RequestHandler):
         request._read_bytes = None  # noqa: SLF001 - aiohttp keeps it as long as the request
         if isinstance(resp, web.HTTPException) and resp.status >= 400:
             resp = _answer(Problem(resp.status, _EXPECT if resp.status == 417 else resp.reason))
-        is_refused = request.content.exception() is not None  # nothing can be read after its body
-        if is_refused or (self._ended and not self._messages):
+        if _is_left(request.content) or (self._ended and not self._messages):
             resp.force_close()
         return await super().finish_response(request, resp, start_time)
+
+
+def _is_left(body: StreamReader) -> bool:
+    """Whether nothing can be read after this body, because its rest stays where it is.
+
+    Of one in a coding (gzip) a megabyte may be a gigabyte, which would stop everything for seconds.
+    """
+    if body.exception() is not None:
+        return True
+    return not body.is_eof() and body.total_compressed_bytes is not None
 
 
 _EXPECT = "Of what a request may expect, the gateway knows 100-continue alone."

@@ -55,7 +55,7 @@ async def listening(
     # uvloop accepts one connection at a time: however many come at once, each is counted before the
     # next one takes a descriptor.
     listener = await loop.create_server(
-        lambda: Connection(server, loop, room), sock=bound, backlog=BACKLOG
+        lambda: Connection(server, loop, room, patience.idle), sock=bound, backlog=BACKLOG
     )
     looking = loop.call_later(patience.look, look)
     try:

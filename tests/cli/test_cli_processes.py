@@ -45,6 +45,7 @@ async def test_readiness(new_shell: Shell, empty_database: str, server_dsn: str)
     assert (503, 503) == (before[0], before[1]["status"])
     assert "gateway migrate up" in before[1]["detail"]
     assert (503, 503) == (refused[0], refused[1]["status"])
+    assert "lacks migrations" in refused[1]["detail"]
     assert (1, 1) == (taken, len(second.lines))
     assert second.lines[0].startswith(f"gateway: PORT: cannot listen on 127.0.0.1:{port}: ")
     assert 200 == ready[0]

@@ -8,6 +8,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
+from uuid import UUID
 
 import aiohttp
 import pytest
@@ -210,14 +211,45 @@ async def test_signed_urls(gateway: Gateway, ask: Ask, api: Api) -> None:
         assert (422, {field}) == (refused.status, set(refused.fields()))
 
 
+async def test_files_that_are_not_there(gateway: Gateway, ask: Ask) -> None:
+    """A URL of ours at which the organization has no file is refused in the same words, whether
+    another one has it or nobody; elsewhere it is somebody else's."""
+    await connect(gateway, "sendgrid", Channel.EMAIL)
+    await connect(gateway, "sendgrid", Channel.EMAIL, "b@beta.example", tenant=gateway.b)
+    sent = await send(ask, "email", ADA, **MAIL, attachments=[inline(PDF)])
+    foreign = sent["attachments"][0]["url"]
+    start = foreign.rpartition("/")[2]
+    ours = foreign.removesuffix(start)
+    body = {"channel": "email", "to": ADA, **MAIL}
+    for url in (foreign, f"{ours}{UUID(int=7)}", f"{ours}{start.upper()}?x", ours):
+        for channel in (body, {"channel": "sms", "to": "+447700900123", "body": "x"}):
+            wanted = channel | {"attachments": [{"url": url}]}
+            refused = await ask("POST", "/v1/messages", wanted, key=gateway.b.key)
+            checked = await ask("POST", "/v1/messages/check", wanted, key=gateway.b.key)
+            says = {"attachments.0.url": "is none of the files of your organization"}
+            assert (422, says) == (refused.status, refused.fields())
+            assert not checked.body["ok"]
+    elsewhere = f"https://files.example/v1/media/{UUID(int=7)}"
+    for url, key in ((foreign, gateway.a.key), (elsewhere, gateway.b.key)):
+        wanted = body | {"attachments": [{"url": url}]}
+        assert 202 == (await ask("POST", "/v1/messages", wanted, key=key)).status
+
+
 async def test_stolen_file(gateway: Gateway, ask: Ask, api: Api) -> None:
-    """Another tenant's file cannot be sent by naming its URL."""
+    """Another tenant's file cannot be sent by naming its URL, also where another program did."""
     await connect(gateway, "sendgrid", Channel.EMAIL)
     await connect(gateway, "sendgrid", Channel.EMAIL, "b@beta.example", tenant=gateway.b)
     sent = await send(ask, "email", ADA, **MAIL, attachments=[inline(PDF)])
     url = sent["attachments"][0]["url"]
-    body = {"channel": "email", "to": ADA, **MAIL, "attachments": [{"url": url}]}
+    body = {"channel": "email", "to": ADA, **MAIL}
     thief = (await ask("POST", "/v1/messages", body, key=gateway.b.key)).body
+    async with gateway.database.as_service() as db:
+        await db.execute(
+            "UPDATE messages SET attachments = jsonb_build_array(jsonb_build_object("
+            "'url', $1::text)) WHERE id = $2",
+            url,
+            UUID(thief["id"]),
+        )
     await step(api.worker(gateway))
     row = (await ask("GET", f"/v1/messages/{thief['id']}", key=gateway.b.key)).body
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from urllib.parse import urlencode
 
 import pytest
 from aiohttp import web
+from aiohttp.streams import StreamReader
 
 from channels.model import Channel
 from gateway.app import build_app
@@ -74,12 +76,12 @@ class Line:
     """Connections of raw bytes to one web process."""
 
     def __init__(self, port: int) -> None:
-        self._port = port
+        self.port = port
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
         """One connection."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
             yield reader, writer
         finally:
@@ -243,6 +245,27 @@ async def test_what_is_checked_before_a_coding(
     assert 0 == await gateway.count("gateway.webhook_requests")
 
 
+async def test_a_coded_body_that_nobody_reads() -> None:
+    """The rest of it is dropped as it comes: 64 KiB of it may be 64 MiB, and nobody has asked."""
+    bodies: list[StreamReader] = []
+
+    async def refuse(request: web.Request) -> web.Response:
+        bodies.append(request.content)
+        return web.Response(status=403)
+
+    app = web.Application()
+    app.router.add_post("/", refuse)
+    bomb = gzip.compress(bytes(2**26))
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: "
+    async with serving(app, Patience()) as line:
+        heard = await line.say(head + b"%d\r\n\r\n" % len(bomb) + bomb)
+        fine = await line.say(head + b"20\r\nConnection: close\r\n\r\n" + gzip.compress(b""))
+
+    assert (403, "close") == (heard.status, heard.headers["Connection"])
+    assert bodies[0].total_bytes < 2**20
+    assert 403 == fine.status
+
+
 async def test_what_is_long_but_not_too_long(line: Line) -> None:
     """Callbacks and tokens may be twice as long as most servers take them."""
     url = b"/healthz?x=" + b"a" * (MAX_URL - 100)
@@ -267,6 +290,44 @@ async def test_a_head_that_is_never_whole(quick_line: Line) -> None:
             heard.headers["Content-Type"],
             heard.headers["Server"],
         )
+
+
+async def test_a_head_that_begins_with_its_connection() -> None:
+    """Half a head that is there when the connection is taken is not waited for longer: the event
+    loop of `gateway web` hands it over before aiohttp waits for it."""
+    async with serving(web.Application(), QUICK) as line:
+        half = socket.create_connection(("127.0.0.1", line.port))
+        half.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
+        reader, writer = await asyncio.open_connection(sock=half)
+        heard = await listen(reader)
+        writer.close()
+
+    assert (408, PROBLEM) == (heard.status, heard.headers["Content-Type"])
+
+
+async def test_who_asks_no_more() -> None:
+    """A connection on which nothing is asked for long is closed without a word, but not within a
+    head that has begun in time."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_get("/", answer)
+    ask = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    loop = asyncio.get_running_loop()
+    async with (
+        serving(app, replace(QUICK, head=20, idle=0.7)) as line,
+        line.open() as (reader, writer),
+    ):
+        for _ in range(2):
+            writer.write(ask[:10])
+            await asyncio.sleep(1)
+            writer.write(ask[10:])
+            assert 200 == (await listen(reader)).status
+        answered = loop.time()
+        assert await closes(reader)
+        assert 0.6 < loop.time() - answered < 10
 
 
 async def test_who_asks_nothing(quick_line: Line) -> None:

@@ -29,6 +29,16 @@ async def test_head(ask: Ask) -> None:
         assert (405, "GET") == (refused.status, refused.headers["Allow"])
 
 
+async def test_paths_beside_an_id(ask: Ask) -> None:
+    """`batch`, `check` and `export` are no ids of messages, whatever method is tried there."""
+    for path, allowed in (("batch", "POST"), ("check", "POST"), ("export", "GET")):
+        for method in {"GET", "HEAD", "POST", "PATCH", "DELETE"} - {allowed}:
+            refused = await ask(method, f"/v1/messages/{path}")
+            assert (405, allowed) == (refused.status, refused.headers["Allow"]), (method, path)
+    one = await ask("POST", f"/v1/messages/{UUID(int=7)}")
+    assert (405, "GET, HEAD") == (one.status, one.headers["Allow"])
+
+
 @pytest.mark.parametrize(
     ("coding", "status"),
     [("gzip", 202), ("GZIP", 202), ("identity", 202), ("compress", 415), ("gzip, gzip", 415)],

@@ -138,6 +138,37 @@ async def test_the_owner_of_the_number_receives(
     assert [one.url for one in hook.received] == ([f"{hook.base}{where}"] if where else [])
 
 
+async def test_who_has_sent_from_a_number_receives(bare_sim: Sim, hook: Hook) -> None:
+    """Of several accounts, and of several providers, it is the one that has sent from `to`."""
+    for number in "12":
+        login = (f"AC{number}", "t")
+        webhooks = dict.fromkeys(("message", "call"), f"{hook.base}/{number}")
+        await bare_sim.account(
+            "twilio", account_sid=login[0], auth_token=login[1], webhooks=webhooks
+        )
+        for kind, prefix in (("Messages", ""), ("Messages", "whatsapp:"), ("Calls", "")):
+            form = {
+                "To": f"{prefix}+15551230001",
+                "From": f"{prefix}+1555000000{number}",
+                "Body": "Hi",
+                "Twiml": "<Response/>",
+            }
+            path = f"/2010-04-01/Accounts/{login[0]}/{kind}.json"
+            assert 201 == (await bare_sim.ask("POST", path, login, data=form))[0]
+    await bare_sim.account(
+        "meta", access_token="EAA", phone_number_id="1", app_secret="s", webhooks={}
+    )
+
+    statuses = []
+    for channel in ("sms", "whatsapp", "call"):
+        for to in ("+15550000001", "+1 555 000 0002", "+15550000009"):
+            body = {"channel": channel, "from": "+15551230001", "to": to, "body": "Hi"}
+            statuses.append((await bare_sim.inbound(**body))[0])
+
+    assert [200, 200, 409] * 3 == statuses
+    assert ["/1", "/2"] * 3 == [one.path for one in hook.received]
+
+
 async def test_inbound_needs_a_webhook(bare_sim: Sim) -> None:
     """An account without the webhook `message` is named in the problem."""
     await bare_sim.ask("POST", "/_sim/accounts", json=ACCOUNT)

@@ -18,16 +18,37 @@ from gateway.store.values import as_json, as_json_bytes, as_json_pieces
 from gateway.web.http import parse_json
 
 
-def test_as_many_lists_and_objects_as_nobody_sends() -> None:
-    """They are counted before the body is read; what texts contain does not count."""
-    for each in (b"[],", b"{},"):
-        raw = b"[%b0]" % (each * 499_999)
-        assert 500_000 == len(parse_json(raw))
-        with pytest.raises(Problem, match="more than 500000 lists and objects"):
-            parse_json(b"[%b]" % raw)
+@pytest.mark.parametrize(
+    ("whole", "each", "times", "named"),
+    [
+        (b"[%b0]", b"[],", 99_999, "100000 lists and objects"),
+        (b"[%b0]", b"{},", 99_999, "100000 lists and objects"),
+        (b'{%b"":0}', b'"":0,', 199_999, "200000 fields"),
+        (b"[%b0]", b"0,", 500_000, "500000 values"),
+        (b"[%b0]", b'",",', 500_000, "500000 values"),
+    ],
+)
+def test_as_much_as_nobody_sends(whole: bytes, each: bytes, times: int, named: str) -> None:
+    """What takes long to read is counted before the body is read."""
+    parse_json(whole % (each * times))
+    with pytest.raises(Problem, match=f"more than {named}"):
+        parse_json(whole % (each * (times + 1)))
 
-    texts = ["[{" * 250_000 + '"\\', "\\" * 7 + '"[', "]\n" * 9]
+
+def test_what_texts_contain_does_not_count() -> None:
+    """A text may have as many brackets, colons and commas as it likes."""
+    texts = ["[{:," * 600_000 + '"\\', "\\" * 7 + '"[', "]\n" * 9]
     assert texts == parse_json(json.dumps(texts).encode())
+
+
+def test_a_batch_that_says_much() -> None:
+    """A thousand orders of thirty lines pass."""
+    lines = [{"sku": f"A-{n}", "price": 9.5, "of": [n, n]} for n in range(30)]
+    message = {"channel": "email", "to": "a@b.example", "variables": {"lines": lines, "name": "A"}}
+    batch = {
+        "messages": [message | {"metadata": {"page": n, "tags": [1] * 60}} for n in range(1000)]
+    }
+    assert batch == parse_json(json.dumps(batch).encode())
 
 
 def test_a_text_without_an_end() -> None:
