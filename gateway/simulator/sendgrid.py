@@ -160,7 +160,7 @@ class SendGrid:
             },
         )
         self._records.add(record)
-        self._accounts.note_sender(account, letter.from_)
+        self.accounts.note_sender(account, letter.from_)
         record.task = self._state.spawn(
             self._events.live(account, record, letter, self._plan_of(letter))
         )

@@ -135,7 +135,7 @@ class Smtp:
                 detail={"subject": str(message["Subject"] or ""), "queue_id": queue_id},
             )
             self._records.add(record)
-            self._accounts.note_sender(account, sender)
+            self.accounts.note_sender(account, sender)
             record.task = self._state.spawn(self._live(account, record, plan, mail))
         return queue_id
 

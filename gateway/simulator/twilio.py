@@ -207,7 +207,7 @@ class Twilio:
         )
         self._book.add(message)
         if wanted.from_ is not None:
-            self._accounts.note_sender(account, wanted.from_)
+            self.accounts.note_sender(account, wanted.from_)
         message.task = self._state.spawn(self._fate.live(account, message, plan))
         return Accepted(
             response=json_answer(message.resource(), status=201),
