@@ -133,16 +133,14 @@ async def matched(
     """Reports without those about inbound calls, and additions that no message has got.
 
     A report that does not say whose call it is about was taken for one of ours, or is an event of
-    the call since that came in. An error that is known in other words is no second one, and nor is
-    what an equal message was told, whose the provider's id was or is.
+    the call since that came in. An error that is known in other words is no second one; nor is what
+    an equal message was told instead.
     """
     organization_id = account.organization_id
     keys = [(organization_id, account.provider, each.message_id, each.external_id) for each in told]
     found = await reports.resolve(db, CARRIED, keys) if keys else {}
-    named = [
-        *filter(None, (each.external_id for each in told)),
-        *(a.external_id for a in additions),
-    ]
+    named = [each.external_id for each in told if each.external_id is not None]
+    named += [each.external_id for each in additions]
     known = await reports.all_of(db, organization_id, named) if named else {}
     errors = {
         n: _as_told(account, told[n], about, at)
@@ -178,7 +176,7 @@ async def _of_equal_ones(
     found: Mapping[int, UUID],
     known: Mapping[str, Sequence[UUID]],
 ) -> set[int]:
-    """Which of them the message that they name was told, or one with their id, instead."""
+    """Which of them another message was told: the one that they name, or one with their id."""
     events = {
         event_id(other, report_name(told[n])): (n, other)
         for n, about in found.items()

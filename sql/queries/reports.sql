@@ -135,10 +135,10 @@ LEFT JOIN folded f ON f.organization_id = t.organization_id AND f.message_id = t
 -- external_id}; $2: the channels of each source, because anybody may send a mail that names a message,
 -- and that says nothing of an SMS. Our own id wins over the provider's, unless that is already the id of
 -- one to the same person that says the same: that one was found at the provider, which lists equal ones
--- alike, and the named one is sent again. `may_be_taken`: until it is known by this id, another may be
--- given it. One look-up for each: a join could be planned as a scan of all messages of the organization.
--- Each of the provider's ids once: any number of reports may name one that any number of inbound messages
--- have.
+-- alike (but mails by our own id), and the named one is sent again. `may_be_taken`: until it is known by
+-- this id, another may be given it. One look-up for each: a join could be planned as a scan of all
+-- messages of the organization. Each of the provider's ids once: any number of reports may name one that
+-- any number of inbound messages have.
 WITH asked AS MATERIALIZED (
   SELECT i.*, own.id AS own_id, own.may_be_taken
   FROM json_to_recordset($1::json) AS i (
@@ -153,7 +153,8 @@ WITH asked AS MATERIALIZED (
     FROM messages m
     LEFT JOIN LATERAL (
       SELECT t.id FROM messages t
-      WHERE m.external_id IS DISTINCT FROM i.external_id AND t.external_id = i.external_id
+      WHERE m.channel <> 'email' AND m.external_id IS DISTINCT FROM i.external_id
+        AND t.external_id = i.external_id
         AND t.direction = 'outbound' AND (t.organization_id = i.organization_id) IS TRUE
         AND t.channel = m.channel AND t.to_address = m.to_address
         AND (t.attachments, t.parts -> 'template', t.parts -> 'call')
