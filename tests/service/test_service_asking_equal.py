@@ -78,6 +78,22 @@ async def test_a_report_comes_late(gateway: Gateway, ask: Ask, api: Api, pair: s
     assert 0 == counts(await replay(gateway))[0]
 
 
+async def test_they_say_different_things(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """Of two calls that say different things the provider has both: a report tells of the one that
+    it names, also where the other was taken for its record."""
+    await connect(gateway, "twilio", Channel.CALL)
+    worker = api.worker(gateway)
+    first, other = await lose(
+        ask, api, worker, CALL | {"body": "At ten"}, CALL | {"body": "At two"}
+    )
+    answering(api, *(record(OURS[Channel.CALL], sid=sid) for sid in ("SM-second", SID)))
+    await ask_about(gateway, worker, first)
+    assert ("sent", SID) == await fate(ask, first)
+    await found_by_report(gateway, other)
+    assert ("delivered", SID) == await fate(ask, other)
+    assert "sent" == (await fate(ask, first))[0]
+
+
 async def test_a_report_is_being_stored(gateway: Gateway, ask: Ask, api: Api) -> None:
     """What a report that names the other one is about to store is waited for: the first is not
     taken for that record."""
