@@ -67,13 +67,19 @@ class Recording:
     async def take(self, claimed: Claimed, sent: Sent, open_for: float) -> None:
         """The provider took it, `open_for` seconds after its request began; reports that came
         before this are applied with it."""
-        since = Moment.now()
+        since, is_held = Moment.now(), False
 
         async def store() -> None:
-            if claimed.channel != Channel.EMAIL and open_for + since.steady_age() > _LATE:
-                await self._take_late(claimed, sent)
-            elif not await self._taking((claimed, sent)):
-                raise HeldError("another transaction holds its row")
+            nonlocal is_held
+            try:
+                if claimed.channel != Channel.EMAIL and open_for + since.steady_age() > _LATE:
+                    async with self._few if is_held else nullcontext():  # as in `save`
+                        await self._take_late(claimed, sent)
+                elif not await self._taking((claimed, sent)):
+                    raise HeldError("another transaction holds its row")
+            except OF_ITS_ROWS:
+                is_held = True
+                raise
 
         await self._until_stored(store)
 
