@@ -148,8 +148,9 @@ WITH asked AS MATERIALIZED (
     SELECT coalesce(twin.id, m.id) AS id,
       twin.id IS NULL AND m.channel <> 'email' AND m.external_id IS NULL
         AND i.external_id IS NOT NULL AND m.status IN ('sending', 'unknown')
-        -- nobody is given an id for which another one has waited less than 25 s
-        AND m.created_at < now() - interval '20 seconds' AS may_be_taken
+        -- Of fewer records than messages none is given away until 25 s after the last attempt. This
+        -- transaction, which began at now(), has ended by then: its statements may take 10 s.
+        AND m.created_at < now() - interval '10 seconds' AS may_be_taken
     FROM messages m
     LEFT JOIN LATERAL (
       SELECT t.id FROM messages t
@@ -159,8 +160,9 @@ WITH asked AS MATERIALIZED (
         AND t.channel = m.channel AND t.to_address = m.to_address
         AND (t.attachments, t.parts -> 'template', t.parts -> 'call')
           IS NOT DISTINCT FROM (m.attachments, m.parts -> 'template', m.parts -> 'call')
-        AND btrim(regexp_replace(t.body, '\s+', ' ', 'g'))
-          = btrim(regexp_replace(m.body, '\s+', ' ', 'g'))
+        -- as `asking` compares them: in some locales \s is no blank that does not break
+        AND btrim(regexp_replace(t.body, '[\s\u00a0\u2007\u202f]+', ' ', 'g'))
+          = btrim(regexp_replace(m.body, '[\s\u00a0\u2007\u202f]+', ' ', 'g'))
       LIMIT 1
     ) twin ON true
     WHERE m.organization_id = i.organization_id AND m.id = i.message_id AND m.direction = 'outbound'
