@@ -37,6 +37,8 @@ _log = logger(__name__)
 _AT_ONCE = 300
 # Seconds to wait for what is locked, where reports are only kept.
 _PATIENCE = 4
+# Whose answers decide which message has an id of theirs, as reports do.
+_ASKED = frozenset(name for name, row in PROVIDERS.items() if row.can_be_asked)
 
 # A report, whose account told it, when its request came (see `Received`), and its message.
 _Said = tuple[Account, StatusReport, datetime | None, UUID]
@@ -185,7 +187,7 @@ async def record(
             (account.organization_id, account.provider, report.message_id, report.external_id)
             for account, report, _ in some
         ]
-        known = await reports.resolve(db, CARRIED, keys, is_final=True)
+        known = await reports.resolve(db, CARRIED, keys, for_good=_ASKED if applies else ())
         found |= {start + n: about for n, about in known.items()}
     told: list[Told] = []
     if applies:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -125,12 +125,13 @@ async def resolve(
     carried: Mapping[str, Sequence[str]],
     keys: Sequence[tuple[UUID, str, UUID | None, str | None]],
     *,
-    is_final: bool = False,
+    for_good: Collection[str] = (),
 ) -> dict[int, UUID]:
     """For each (organization, source, message id, external id), by position, the id of its message.
 
-    Of the channels that are `carried` by the source (`registry.CARRIED`). Where it `is_final`, it
-    holds until the transaction ends: whoever asks a provider gives none of the ids to another.
+    Of the channels that are `carried` by the source (`registry.CARRIED`). What is found `for_good`
+    of these sources holds until the transaction ends: whoever asks such a provider waits, and gives
+    none of the ids to another message.
     """
     wanted = [
         {
@@ -143,9 +144,12 @@ async def resolve(
         for n, (organization_id, source, message_id, external_id) in enumerate(keys)
     ]
     rows = await db.fetch(_SQL["resolve"], as_json(wanted), as_json(carried))
-    if is_final and (ids := {keys[row["n"]][3] for row in rows if row["may_be_taken"]}):
-        await take_turns(db, filter(None, ids))
-        rows = await db.fetch(_SQL["resolve"], as_json(wanted), as_json(carried))
+    open_ones = [
+        wanted[row["n"]] for row in rows if row["may_be_taken"] and keys[row["n"]][1] in for_good
+    ]
+    if open_ones:
+        await take_turns(db, {each["external_id"] for each in open_ones})
+        rows += await db.fetch(_SQL["resolve"], as_json(open_ones), as_json(carried))
     return {row["n"]: row["message_id"] for row in rows}
 
 

@@ -4,6 +4,7 @@ answer is taken for. Each record is one's, and who has none is sent again."""
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -11,6 +12,7 @@ import pytest
 
 from channels.model import Channel, Sent
 from gateway.dispatch.events import taken
+from gateway.receive import reporting
 from gateway.registry import CARRIED
 from gateway.store import queue, reports
 from tests.service.locks import until_somebody_waits
@@ -29,6 +31,8 @@ from tests.service.test_service_asking import (
     share_the_number,
 )
 from tests.service.test_service_dispatch import events_of
+from tests.service.test_service_held import CHANGE_MESSAGE, QUICK, held
+from tests.service.test_service_reporting import received, report
 from tests.service.wires import OURS, connect, counts, from_twilio, replay, send, step
 
 if TYPE_CHECKING:
@@ -37,6 +41,12 @@ if TYPE_CHECKING:
     from tests.service.wires import Api
 
 ACCOUNT = "AC" + "a" * 32
+OLD_WHATSAPP = """
+UPDATE messages SET channel = 'whatsapp', created_at = created_at - interval '1 hour'
+"""
+OWN_LOCKS = """
+SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()
+"""
 
 
 async def lose_two(
@@ -47,13 +57,14 @@ async def lose_two(
     answering(api, record(gateway.a.sender))
     await lost_before(gateway, 60, 60)
     async with gateway.database.as_service() as db:
-        await db.execute("UPDATE messages SET created_at = created_at - interval '60 seconds'")
+        # When a report's transaction began that may be open for another ten.
+        await db.execute("UPDATE messages SET created_at = created_at - interval '15 seconds'")
     return first, other
 
 
 PAIRS = {
     "texts": (SMS, SMS),
-    "but for blanks": (SMS | {"body": "Hello  you"}, SMS | {"body": "Hello you"}),
+    "but for blanks": (SMS | {"body": "Hello  you"}, SMS | {"body": "Hello\u00a0you"}),
     "calls": (CALL | {"body": "At ten"}, CALL | {"body": "At ten"}),
 }
 
@@ -102,7 +113,7 @@ async def test_a_report_is_being_stored(gateway: Gateway, ask: Ask, api: Api) ->
     organization = gateway.a.organization_id
     async with gateway.database.as_service() as db:
         about = (organization, "twilio", UUID(other["id"]), SID)
-        assert {0: about[2]} == await reports.resolve(db, CARRIED, [about], is_final=True)
+        assert {0: about[2]} == await reports.resolve(db, CARRIED, [about], for_good=["twilio"])
         asking = asyncio.create_task(ask_about(gateway, worker, first))
         await until_somebody_waits(db)
         told = reports.Event(
@@ -118,6 +129,24 @@ async def test_a_report_is_being_stored(gateway: Gateway, ask: Ask, api: Api) ->
     await asking
     assert ("sent", SID) == await fate(ask, other)
     assert ("unknown", None) == await fate(ask, first)
+
+
+async def test_one_is_taken_for_it_for_long(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """A report that names the other one, while who takes the first for the record waits for its
+    row, is answered in time, and told to the first once that is stored."""
+    worker = api.worker(gateway)
+    first, other = await lose_two(gateway, ask, api, worker)
+    async with held(gateway, CHANGE_MESSAGE, first["id"]):
+        (turn,) = await worker.claim(1)
+        async with gateway.database.as_service() as db:
+            await reports.take_turns(db, [SID])  # as who asks does, and then waits for the row
+            async with asyncio.timeout(QUICK):
+                await found_by_report(gateway, other)
+    assert 1 == await gateway.count("gateway.unmatched_reports")
+    assert await worker._outcomes.adopted(turn.claimed, [Sent(external_id=SID)])
+    assert ("sent", SID) == await fate(ask, first)
+    assert ("unknown", None) == await fate(ask, other)
+    assert 0 == await gateway.count("gateway.unmatched_reports")
 
 
 async def test_one_is_just_being_taken_for_it(gateway: Gateway, ask: Ask, api: Api) -> None:
@@ -140,6 +169,23 @@ async def test_one_is_just_being_taken_for_it(gateway: Gateway, ask: Ask, api: A
     assert ("sent", SID) == await fate(ask, first)
     assert ("unknown", None) == await fate(ask, other)
     assert 1 == await gateway.count("gateway.queue")
+
+
+@pytest.mark.parametrize(("provider", "locks"), [("twilio", 1), ("meta", 0)])
+async def test_what_nobody_asks_about(
+    gateway: Gateway, ask: Ask, api: Api, provider: str, locks: int
+) -> None:
+    """Nobody takes turns with whoever asks a provider that cannot be asked: thousands of reports of
+    Meta's in one request would use up all locks of the database."""
+    worker = api.worker(gateway)
+    lost, _ = await lose_two(gateway, ask, api, worker)
+    async with gateway.database.as_service() as db:
+        await db.execute(OLD_WHATSAPP)
+        told = received(gateway, [report(UUID(lost["id"]), SID)])
+        told = replace(told, account=replace(told.account, provider=provider))
+        await reporting.record(db, [told])
+        assert locks == await db.fetchval(OWN_LOCKS)
+    assert ("delivered", SID) == await fate(ask, lost)
 
 
 async def test_an_answer_is_stored_late(gateway: Gateway, ask: Ask, api: Api) -> None:
