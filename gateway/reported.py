@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from channels.model import Account
+from channels.model import Account, Status
 from gateway.store.reports import Event, event_id
 from webhooks.model import StatusReport
 
@@ -30,6 +30,21 @@ def report_event(
         error_message=report.error_message,
         detail=dict(report.detail),
         provider=dict(report.provider) or None,
+    )
+
+
+def has_it(event: Event) -> Event:
+    """That the provider took the message of which it tells its id, and perhaps nothing else."""
+    return Event(
+        organization_id=event.organization_id,
+        message_id=event.message_id,
+        id=event_id(event.message_id, "reported"),
+        type="sent",
+        status=Status.SENT,
+        source="worker",
+        occurred_at=event.occurred_at,
+        external_id=event.external_id,
+        detail={"provider": event.source},
     )
 
 

@@ -171,7 +171,7 @@ def _with_its_text(twins: Sequence[Twin], outbound: Outbound) -> list[Twin]:
 
 def _only_reports_tell(twins: Sequence[Twin], outbound: Outbound) -> bool:
     """Whether none may be taken for what is listed: it matters to the person which of them they
-    have got, or nobody can be asked about one."""
-    if any(each.has_other_parts or not each.has_sender for each in twins):
+    have got, or nobody can be asked about one, or its reports come to somebody else."""
+    if any(each.has_other_parts or not each.has_sender or each.is_others for each in twins):
         return True
     return len(_with_its_text(twins, outbound)) < len(twins)

@@ -50,7 +50,7 @@ class Outcomes:
         Under an id that cannot be stored it is as `lost` as without one.
         """
         if sent.has_id:
-            await self._recording.take(claimed, sent)
+            await self._recording.take(claimed, sent, open_for)
         else:
             await self.lost(claimed, "The provider's id for it cannot be stored.", open_for)
 

@@ -13,7 +13,8 @@ from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
-from channels.model import Sent
+from channels.model import Channel, Sent
+from channels.moment import Moment
 from gateway.batching import Batching
 from gateway.dispatch.answer_reports import ToldByAnswers
 from gateway.dispatch.enduring import until_stored
@@ -40,6 +41,8 @@ _ROOM = 1_000_000
 _PATIENCE = 1
 # How many outcomes with locked rows are tried at the same time.
 _FEW = 2
+# Seconds since a request began: an equal message may take its record for its own after 20.
+_LATE = 15.0
 
 Taken = tuple[Claimed, Sent]
 
@@ -61,14 +64,36 @@ class Recording:
             room=_ROOM,
         )
 
-    async def take(self, claimed: Claimed, sent: Sent) -> None:
-        """The provider took it; reports that came before this are applied with it."""
+    async def take(self, claimed: Claimed, sent: Sent, open_for: float) -> None:
+        """The provider took it, `open_for` seconds after its request began; reports that came
+        before this are applied with it."""
+        since, is_held = Moment.now(), False
 
         async def store() -> None:
-            if not await self._taking((claimed, sent)):
-                raise HeldError("another transaction holds its row")
+            nonlocal is_held
+            try:
+                if claimed.channel != Channel.EMAIL and open_for + since.steady_age() > _LATE:
+                    async with self._few if is_held else nullcontext():  # as in `save`
+                        await self._take_late(claimed, sent)
+                elif not await self._taking((claimed, sent)):
+                    raise HeldError("another transaction holds its row")
+            except OF_ITS_ROWS:
+                is_held = True
+                raise
 
         await self._until_stored(store)
+
+    async def _take_late(self, claimed: Claimed, sent: Sent) -> None:
+        """The same, unless an equal one has the provider's id by now: then that was sent, and this
+        one will be asked about, and sent again."""
+        async with self._database.as_service(patience=_PATIENCE) as db:
+            await reports.take_turns(db, [sent.external_id])
+            known_as = (claimed.organization_id, claimed.message_id, sent.external_id)
+            if await reports.of_others(db, [known_as]):
+                _log.warning("an equal message was taken for it meanwhile", **ids(claimed))
+                return
+            advances = await self._take(db, [(claimed, sent)], "sent")
+        self._tell([(claimed, sent)], advances)
 
     async def adopt(self, claimed: Claimed, found: Sequence[Sent]) -> bool:
         """Take it under the first of these ids that no other message has; False without any, and

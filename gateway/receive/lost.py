@@ -13,7 +13,7 @@ from gateway.receive.additions import file_ids
 from gateway.receive.applying import events_of
 from gateway.receive.raw_requests import without_secrets
 from gateway.registry import CARRIED, PROVIDERS
-from gateway.reported import report_event
+from gateway.reported import report_event, report_name
 from gateway.store import messages, reports, requests
 from gateway.store.database import Connection
 from gateway.store.messages import Known
@@ -133,13 +133,14 @@ async def matched(
     """Reports without those about inbound calls, and additions that no message has got.
 
     A report that does not say whose call it is about was taken for one of ours, or is an event of
-    the call since that came in. An error that is known in other words is no second one.
+    the call since that came in. An error that is known in other words is no second one; nor is what
+    an equal message was told instead.
     """
     organization_id = account.organization_id
     keys = [(organization_id, account.provider, each.message_id, each.external_id) for each in told]
     found = await reports.resolve(db, CARRIED, keys) if keys else {}
-    missing = [each.external_id for n, each in enumerate(told) if n not in found]
-    named = [*filter(None, missing), *(each.external_id for each in additions)]
+    named = [each.external_id for each in told if each.external_id is not None]
+    named += [each.external_id for each in additions]
     known = await reports.all_of(db, organization_id, named) if named else {}
     errors = {
         n: _as_told(account, told[n], about, at)
@@ -147,6 +148,7 @@ async def matched(
         if told[n].error_message is not None
     }
     again = await reports.told_before(db, organization_id, errors) if errors else set()
+    again |= await _of_equal_ones(db, organization_id, told, found, known)
     left = [
         each
         for n, each in enumerate(told)
@@ -165,6 +167,27 @@ async def matched(
             for own_id in file_ids(about, additions[n].key, additions[n].attachments)
         ],
     )
+
+
+async def _of_equal_ones(
+    db: Connection,
+    organization_id: UUID,
+    told: Sequence[StatusReport],
+    found: Mapping[int, UUID],
+    known: Mapping[str, Sequence[UUID]],
+) -> set[int]:
+    """Which of them another message was told: the one that they name, or one with their id."""
+    events = {
+        event_id(other, report_name(told[n])): (n, other)
+        for n, about in found.items()
+        for other in (told[n].message_id, *known.get(told[n].external_id or "", ()))
+        if other is not None and other != about
+    }
+    if not events:
+        return set()
+    others = {other for _, other in events.values()}
+    stored = await reports.known(db, organization_id, list(others), list(events))
+    return {events[own_id][0] for own_id in stored}
 
 
 def _as_told(account: Account, report: StatusReport, about: UUID, at: datetime) -> Event:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from channels.model import Account
+from channels.model import Account, Status
 from gateway.batching import Batching
 from gateway.consent import early
 from gateway.held import ANSWER_SECONDS, Around, Wait
@@ -17,7 +17,7 @@ from gateway.observability.logs import info_each, logger
 from gateway.observability.metrics import Metrics
 from gateway.receive import incoming
 from gateway.registry import CARRIED, PROVIDERS
-from gateway.reported import report_event
+from gateway.reported import has_it, report_event
 from gateway.store import kept_reports, reports, requests
 from gateway.store.database import Connection, Database
 from gateway.store.errors import (
@@ -37,6 +37,8 @@ _log = logger(__name__)
 _AT_ONCE = 300
 # Seconds to wait for what is locked, where reports are only kept.
 _PATIENCE = 4
+# Whose answers decide which message has an id of theirs, as reports do.
+_ASKED = frozenset(name for name, row in PROVIDERS.items() if row.can_be_asked)
 
 # A report, whose account told it, when its request came (see `Received`), and its message.
 _Said = tuple[Account, StatusReport, datetime | None, UUID]
@@ -185,7 +187,7 @@ async def record(
             (account.organization_id, account.provider, report.message_id, report.external_id)
             for account, report, _ in some
         ]
-        known = await reports.resolve(db, CARRIED, keys)
+        known = await reports.resolve(db, CARRIED, keys, for_good=_ASKED if applies else ())
         found |= {start + n: about for n, about in known.items()}
     told: list[Told] = []
     if applies:
@@ -236,6 +238,10 @@ async def _record_known(db: Connection, said: list[_Said], *, waits: bool) -> li
         some = said[start : start + _AT_ONCE]
         events = [report_event(account, report, about, at) for account, report, at, about in some]
         advances = await reports.record(db, events, waits=waits)
+        open_ones = {a.message_id for a in advances if a.status == Status.UNKNOWN}
+        # A delay, say, which gives no status: nothing more may come.
+        named = {e.message_id: e for e in events if e.message_id in open_ones and e.external_id}
+        advances += await reports.record(db, [has_it(event) for event in named.values()])
         providers = {about: account.provider for account, _, _, about in some}
         told += [Told(providers[advance.message_id], advance) for advance in advances]
     return told

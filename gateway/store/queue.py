@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from channels.frozen import frozen
+from gateway.store import reports
 from gateway.store.database import Connection, Database
 from gateway.store.sql import queries
 from gateway.store.values import as_json
@@ -203,12 +204,11 @@ async def may_adopt(db: Connection, claimed: Claimed, external_id: str) -> bool:
 
     No message of any organization: organizations may share an account at the provider.
     """
-    await db.execute(_SQL["lock_external_id"], external_id)
+    await reports.take_turns(db, [external_id])
     own = (claimed.organization_id, claimed.message_id)
     if await db.fetchval(_SQL["hold_asked"], *own, claimed.attempts) is None:
         return False
-    free: bool = await db.fetchval(_SQL["is_free"], own[0], external_id, own[1])
-    return free
+    return not await reports.of_others(db, [(*own, external_id)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,12 +216,13 @@ class Twin:
     """A message to the same person with an open fate, attempted `age` seconds ago, and `asked`
     about so often.
 
-    `has_other_parts`: files, a template or a way to call that this one has not. `has_sender`:
-    else it was deleted meanwhile, and nobody can be asked about it.
+    `is_others`: of another organization. `has_other_parts`: files, a template or a way to call that
+    this one has not. `has_sender`: else it was deleted meanwhile, and nobody can be asked about it.
     """
 
     message_id: UUID
     body: str
+    is_others: bool
     has_other_parts: bool
     is_in_flight: bool
     age: float

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -124,10 +124,14 @@ async def resolve(
     db: Connection,
     carried: Mapping[str, Sequence[str]],
     keys: Sequence[tuple[UUID, str, UUID | None, str | None]],
+    *,
+    for_good: Collection[str] = (),
 ) -> dict[int, UUID]:
     """For each (organization, source, message id, external id), by position, the id of its message.
 
-    Of the channels that are `carried` by the source (`registry.CARRIED`).
+    Of the channels that are `carried` by the source (`registry.CARRIED`). What is found `for_good`
+    of these sources holds until the transaction ends: whoever asks such a provider waits, and gives
+    none of the ids to another message.
     """
     wanted = [
         {
@@ -140,7 +144,25 @@ async def resolve(
         for n, (organization_id, source, message_id, external_id) in enumerate(keys)
     ]
     rows = await db.fetch(_SQL["resolve"], as_json(wanted), as_json(carried))
-    return dict(map(tuple, rows))
+    open_ones = [
+        wanted[row["n"]] for row in rows if row["may_be_taken"] and keys[row["n"]][1] in for_good
+    ]
+    if open_ones:
+        await take_turns(db, {each["external_id"] for each in open_ones})
+        rows += await db.fetch(_SQL["resolve"], as_json(open_ones), as_json(carried))
+    return {row["n"]: row["message_id"] for row in rows}
+
+
+async def take_turns(db: Connection, external_ids: Iterable[str]) -> None:
+    """Wait for whoever is giving one of these ids of a provider's to a message; the next one waits
+    until the transaction ends."""
+    await db.execute(_SQL["lock_external_ids"], sorted(external_ids))
+
+
+async def of_others(db: Connection, known_as: Sequence[tuple[UUID, UUID, str]]) -> set[UUID]:
+    """Of (organization, message, provider's id): the messages whose id another one has."""
+    rows = await db.fetch(_SQL["of_others"], *map(list, zip(*known_as, strict=True)))
+    return {row["message_id"] for row in rows}
 
 
 async def resolve_any(

@@ -307,11 +307,6 @@ DELETE FROM gateway.queue
 WHERE organization_id = $1 AND message_id = $2 AND lease_id = $3 AND claims = $4
 RETURNING message_id;
 
--- name: lock_external_id
--- Makes two workers that found the same id take turns. A statement of its own, so that the next
--- one's snapshot is taken after the wait, and sees what the other worker has committed.
-SELECT pg_advisory_xact_lock(hashtextextended($1::text, 7041));
-
 -- name: hold_asked
 -- Locks a message whose attempt $3 is asked about, whoever does. Not if somebody has told meanwhile what
 -- came of it: a report, or late the worker whose request it was.
@@ -322,21 +317,13 @@ WHERE m.organization_id = $1 AND m.id = $2 AND q.phase = 'ask' AND q.attempts = 
   AND coalesce(gateway.status_rank(m.status), 0) < gateway.status_rank('sent')
 FOR NO KEY UPDATE OF m, q;
 
--- name: is_free
--- Whether no other outbound message has this provider's id, in any organization, because some share
--- an account at the provider. Inbound ones do not count: a mail of ours may come to ourselves.
-SELECT NOT EXISTS (
-  SELECT FROM messages
-  WHERE external_id = $2 AND direction = 'outbound' AND (organization_id, id) <> ($1, $3::uuid)
-);
-
 -- name: twins
 -- Messages with the same addresses that may or may not have been taken, in the order of their attempts,
 -- including the one that is asked about: a message that the provider lists may be any of them that
 -- says the same, which the caller compares. $3: of an SMS it may not say from which of our numbers it
 -- was sent; a mail it finds by our own id. Messages of other organizations that send from the same
 -- address count, too: they share an account at the provider.
-SELECT t.id AS message_id, t.body,
+SELECT t.id AS message_id, t.body, t.organization_id <> m.organization_id AS is_others,
   (t.attachments, t.parts -> 'template', t.parts -> 'call')
     IS DISTINCT FROM (m.attachments, m.parts -> 'template', m.parts -> 'call') AS has_other_parts,
   coalesce(q.phase = 'send' AND q.lease_until > now(), false) AS is_in_flight,

@@ -133,24 +133,63 @@ LEFT JOIN folded f ON f.organization_id = t.organization_id AND f.message_id = t
 -- name: resolve
 -- Which of our messages reports are about. $1: json array of {n, organization_id, source, message_id,
 -- external_id}; $2: the channels of each source, because anybody may send a mail that names a message,
--- and that says nothing of an SMS. Our own id wins over the provider's. One look-up for each: a join
--- could be planned as a scan of all messages of the organization. Each of the provider's ids once: any
--- number of reports may name one that any number of inbound messages have.
+-- and that says nothing of an SMS. Our own id wins over the provider's, unless that is already the id of
+-- one to the same person that says the same: that one was found at the provider, which lists equal ones
+-- alike (but mails by our own id), and the named one is sent again. `may_be_taken`: until it is known by
+-- this id, another may be given it. One look-up for each: a join could be planned as a scan of all
+-- messages of the organization. Each of the provider's ids once: any number of reports may name one that
+-- any number of inbound messages have.
 WITH asked AS MATERIALIZED (
-  SELECT i.*, own.id AS own_id
+  SELECT i.*, own.*
   FROM json_to_recordset($1::json) AS i (
     n integer, organization_id uuid, source text, message_id uuid, external_id text
   )
   LEFT JOIN LATERAL (
-    SELECT m.id FROM messages m
+    SELECT m.id AS own_id,
+      m.channel <> 'email' AND m.external_id IS DISTINCT FROM i.external_id
+        AND i.external_id IS NOT NULL AS may_have_twin,
+      m.external_id IS NULL AND m.status IN ('sending', 'unknown')
+        -- Of fewer records than messages none is given away until 25 s after the last attempt. This
+        -- transaction, which began at now(), has ended by then: its statements may take 10 s.
+        AND m.created_at < now() - interval '10 seconds' AS is_open
+    FROM messages m
     WHERE m.organization_id = i.organization_id AND m.id = i.message_id AND m.direction = 'outbound'
       AND $2::jsonb -> i.source ? m.channel
     LIMIT 1
   ) own ON true
+), holders AS MATERIALIZED (
+  SELECT i.organization_id, i.external_id, t.id
+  FROM (SELECT DISTINCT organization_id, external_id FROM asked WHERE may_have_twin) i
+  CROSS JOIN LATERAL (
+    SELECT t.id FROM messages t
+    -- IS TRUE, OFFSET: looked up by this id alone, however little there was when this was planned
+    WHERE t.external_id = i.external_id
+      AND (t.organization_id = i.organization_id AND t.direction = 'outbound') IS TRUE
+    OFFSET 0
+  ) t
+), twins AS MATERIALIZED (
+  SELECT DISTINCT ON (a.n) a.n, h.id
+  FROM asked a
+  JOIN holders h ON h.organization_id = a.organization_id AND h.external_id = a.external_id
+  CROSS JOIN LATERAL (
+    SELECT FROM messages m
+    JOIN messages t ON t.channel = m.channel AND t.to_address = m.to_address
+      AND (t.attachments, t.parts -> 'template', t.parts -> 'call')
+        IS NOT DISTINCT FROM (m.attachments, m.parts -> 'template', m.parts -> 'call')
+      -- as `asking` compares them: in some locales \s is no blank that does not break
+      AND btrim(regexp_replace(t.body, '[\s\u00a0\u2007\u202f]+', ' ', 'g'))
+        = btrim(regexp_replace(m.body, '[\s\u00a0\u2007\u202f]+', ' ', 'g'))
+    WHERE m.organization_id = a.organization_id AND m.id = a.own_id
+      AND t.organization_id = a.organization_id AND t.id = h.id
+    LIMIT 1
+  ) equal
+  WHERE a.may_have_twin
 )
-SELECT n, own_id AS message_id FROM asked WHERE own_id IS NOT NULL
+SELECT a.n, coalesce(t.id, a.own_id) AS message_id,
+  a.may_have_twin AND a.is_open AND t.id IS NULL AS may_be_taken
+FROM asked a LEFT JOIN twins t USING (n) WHERE a.own_id IS NOT NULL
 UNION ALL
-SELECT unnest(i.numbers), known.id
+SELECT unnest(i.numbers), known.id, false
 FROM (
   SELECT organization_id, source, external_id, array_agg(n) AS numbers FROM asked
   WHERE own_id IS NULL AND external_id IS NOT NULL
@@ -163,6 +202,23 @@ CROSS JOIN LATERAL (
     AND (m.organization_id = i.organization_id) IS TRUE AND $2::jsonb -> i.source ? m.channel
   LIMIT 1
 ) known;
+
+-- name: lock_external_ids
+-- Makes those who give provider's ids $1 to messages take turns. A statement of its own, so that the next
+-- one's snapshot is taken after the wait, and sees what the others have committed.
+SELECT pg_advisory_xact_lock(hashtextextended(id, 7041)) FROM unnest($1::text[]) AS id;
+
+-- name: of_others
+-- Which messages $2 of organizations $1 do not have their id $3 of the provider's, because it is
+-- another outbound message's, of any organization: some share an account at the provider. Inbound ones
+-- do not count: a mail of ours may come to ourselves.
+SELECT k.message_id
+FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS k (organization_id, message_id, external_id)
+WHERE EXISTS (
+  SELECT FROM messages m
+  WHERE m.external_id = k.external_id AND m.direction = 'outbound'
+    AND (m.organization_id, m.id) <> (k.organization_id, k.message_id)
+);
 
 -- name: resolve_any
 -- Messages of either direction by the provider's id, of several the newest: more of a mail comes

@@ -167,6 +167,35 @@ async def test_outcomes_beside_a_message_that_is_held(gateway: Gateway, provider
     assert 0 == await gateway.count("gateway.queue")
 
 
+async def test_late_outcomes_beside_messages_that_are_held(
+    gateway: Gateway, provider: Provider
+) -> None:
+    """Answers that become late while the CRM holds their messages take few connections: what
+    another organization's messages have come to is recorded at once."""
+    batch = [{"channel": "sms", "to": f"+4477009{n:05}", "body": "Hello"} for n in range(100)]
+    assert 207 == (await gateway.ask("POST", "/v1/messages/batch", {"messages": batch})).status
+    other = await send(gateway, key=gateway.b.key)
+    worker = provider.worker(gateway)
+    claimed = [turn.claimed for turn in await worker.claim(100) + await worker.claim(100)]
+    assert 101 == len(claimed)
+    outcomes = Outcomes(gateway.database, Metrics(), worker.lease_id, Pace())
+    theirs = "UPDATE messages SET metadata = '{}' WHERE organization_id = $1"
+    async with (
+        asyncio.TaskGroup() as together,
+        held(gateway, theirs, str(gateway.a.organization_id)),
+    ):
+        for n, entry in enumerate(claimed):
+            if entry.organization_id == gateway.a.organization_id:
+                together.create_task(outcomes.sent(entry, Sent(external_id=f"SM{n}"), 14.5))
+            else:
+                free = entry
+        await asyncio.sleep(2.5)
+        async with asyncio.timeout(5):
+            await outcomes.sent(free, Sent(external_id="SM-free"), 0.0)
+        assert "sent" == (await row_of(gateway, other, key=gateway.b.key))["status"]
+    assert 0 == await gateway.count("gateway.queue")
+
+
 async def test_reports_beside_a_message_that_is_held(gateway: Gateway) -> None:
     """Reports are answered while the CRM holds the message of one, which is recorded later."""
     first, second = await send(gateway), await send(gateway, OTHER)

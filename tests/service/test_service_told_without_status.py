@@ -47,8 +47,8 @@ async def test_a_delay_tells_that_it_was_taken(
 
 
 async def test_why_says_who_has_it(gateway: Gateway, ask: Ask, api: Api) -> None:
-    """One that stays `unknown`, as its provider cannot be asked, is said to have been handed to it
-    once a report has told its id."""
+    """One that stays `unknown`, as its provider cannot be asked, is `sent`, and said to have been
+    handed to it, once a report has told its id."""
     account = await connect(gateway, "sendgrid", Channel.EMAIL)
     mail = await send(ask, "email", "ada@customer.example", **MAIL)
     worker = api.worker(gateway)
@@ -62,3 +62,6 @@ async def test_why_says_who_has_it(gateway: Gateway, ask: Ask, api: Api) -> None
     told = DEFERRED | {"message_id": mail["id"]}
     assert 200 == (await from_sendgrid(gateway, account, [told])).status
     assert "was handed to SendGrid" in (await ask("GET", path)).body["summary"]
+    row = await row_of(ask, mail)
+    assert ("sent", "sg-1") == (row["status"], row["external_id"])
+    assert 1 == (await events_of(ask, mail["id"])).count("sent")

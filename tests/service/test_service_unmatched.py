@@ -175,12 +175,15 @@ SET LOCAL session_replication_role = origin
 """
 
 
-async def test_many_reports_of_one_id(gateway: Gateway) -> None:
+async def test_many_reports_of_one_id(gateway: Gateway, ask: Ask) -> None:
     """However many reports name an id that many inbound messages have, those are read once: of
-    kept reports, and of such as come together."""
+    kept reports, and of such as come together, whether they name a message of ours or not."""
+    sms = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
+    ours = (await ask("POST", "/v1/messages", sms)).body["id"]
     await keep(gateway, "foreign", 300, minutes=60)
     told = {"organization_id": str(gateway.a.organization_id), "source": "twilio"}
-    come = json.dumps([told | {"n": n, "external_id": "one"} for n in range(300)])
+    come = [told | {"n": n, "external_id": "one"} for n in range(300)]
+    named = [each | {"message_id": ours} for each in come]
     carried = """'{"twilio": ["sms"]}'"""
     async with gateway.database.as_service() as db:
         await db.execute(f"RESET ROLE; {PLANNED_ONCE}")
@@ -188,9 +191,12 @@ async def test_many_reports_of_one_id(gateway: Gateway) -> None:
         for subject, name in (("reports", "resolve"), ("kept_reports", "take_missed")):
             await db.execute(f"PREPARE {name} AS {queries(subject)[name]}")
         explain = "EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE"
-        resolved = await db.fetchval(f"{explain} resolve ('{come}', {carried})")
+        resolved = [
+            await db.fetchval(f"{explain} resolve ('{json.dumps(each)}', {carried})")
+            for each in (come, named)
+        ]
         taken = await db.fetchval(f"{explain} take_missed (NULL, NULL, 1000, '{{}}', {carried})")
-    assert 1 == look_ups(resolved[0]["Plan"]), resolved
+    assert [1, 1] == [look_ups(each[0]["Plan"]) for each in resolved], resolved
     assert 1 == look_ups(taken[0]["Plan"]), taken
 
 
