@@ -148,7 +148,7 @@ async def matched(
         if told[n].error_message is not None
     }
     again = await reports.told_before(db, organization_id, errors) if errors else set()
-    again |= await _of_equal_ones(db, organization_id, told, found, known)
+    again |= await _told_to_equal_ones(db, organization_id, told, found, known)
     left = [
         each
         for n, each in enumerate(told)
@@ -169,7 +169,7 @@ async def matched(
     )
 
 
-async def _of_equal_ones(
+async def _told_to_equal_ones(
     db: Connection,
     organization_id: UUID,
     told: Sequence[StatusReport],

@@ -159,9 +159,9 @@ async def take_turns(db: Connection, external_ids: Iterable[str]) -> None:
     await db.execute(_SQL["lock_external_ids"], sorted(external_ids))
 
 
-async def of_others(db: Connection, known_as: Sequence[tuple[UUID, UUID, str]]) -> set[UUID]:
+async def taken_by_others(db: Connection, known_as: Sequence[tuple[UUID, UUID, str]]) -> set[UUID]:
     """Of (organization, message, provider's id): the messages whose id another one has."""
-    rows = await db.fetch(_SQL["of_others"], *map(list, zip(*known_as, strict=True)))
+    rows = await db.fetch(_SQL["taken_by_others"], *map(list, zip(*known_as, strict=True)))
     return {row["message_id"] for row in rows}
 
 

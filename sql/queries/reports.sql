@@ -208,7 +208,7 @@ CROSS JOIN LATERAL (
 -- one's snapshot is taken after the wait, and sees what the others have committed.
 SELECT pg_advisory_xact_lock(hashtextextended(id, 7041)) FROM unnest($1::text[]) AS id;
 
--- name: of_others
+-- name: taken_by_others
 -- Which messages $2 of organizations $1 do not have their id $3 of the provider's, because it is
 -- another outbound message's, of any organization: some share an account at the provider. Inbound ones
 -- do not count: a mail of ours may come to ourselves.
