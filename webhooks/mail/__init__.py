@@ -3,6 +3,12 @@
 Replies, bounces (DSN, RFC 3464) and complaints (ARF, RFC 5965) arrive at the same address; which
 one a mail is, is told from the mail itself. What an empty sender or a robot wrote is marked
 `auto_submitted` (RFC 3834): nobody answers it.
+
+`mime` takes a raw mail apart: `parts` finds its parts, `headers` and `names` read their fields,
+`charsets` and `flowed` their text; `written` chooses what people see, and `pictures` takes out what
+stands in its HTML. A provider that has done so itself hands over a `letter`. Of either `told` makes
+what `reports` looks through, by `codes` and `words`. What is no report becomes an inbound message
+in `letter`: its `author`, its `text` without HTML, and what is new in it without its `quotations`.
 """
 
 from __future__ import annotations
