@@ -88,8 +88,8 @@ class Recording:
         one will be asked about, and sent again."""
         async with self._database.as_service(patience=_PATIENCE) as db:
             await reports.take_turns(db, [sent.external_id])
-            known_as = (claimed.organization_id, claimed.message_id, sent.external_id)
-            if await reports.taken_by_others(db, [known_as]):
+            own = (claimed.organization_id, claimed.message_id)
+            if await reports.is_anothers(db, *own, sent.external_id):
                 _log.warning("an equal message was taken for it meanwhile", **ids(claimed))
                 return
             advances = await self._take(db, [(claimed, sent)], "sent")

@@ -208,7 +208,7 @@ async def may_adopt(db: Connection, claimed: Claimed, external_id: str) -> bool:
     own = (claimed.organization_id, claimed.message_id)
     if await db.fetchval(_SQL["hold_asked"], *own, claimed.attempts) is None:
         return False
-    return not await reports.taken_by_others(db, [(*own, external_id)])
+    return not await reports.is_anothers(db, *own, external_id)
 
 
 @dataclass(frozen=True, slots=True)

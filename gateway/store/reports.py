@@ -159,10 +159,12 @@ async def take_turns(db: Connection, external_ids: Iterable[str]) -> None:
     await db.execute(_SQL["lock_external_ids"], sorted(external_ids))
 
 
-async def taken_by_others(db: Connection, known_as: Sequence[tuple[UUID, UUID, str]]) -> set[UUID]:
-    """Of (organization, message, provider's id): the messages whose id another one has."""
-    rows = await db.fetch(_SQL["taken_by_others"], *map(list, zip(*known_as, strict=True)))
-    return {row["message_id"] for row in rows}
+async def is_anothers(
+    db: Connection, organization_id: UUID, message_id: UUID, external_id: str
+) -> bool:
+    """Whether another message than this one has the provider's id."""
+    found: bool = await db.fetchval(_SQL["is_anothers"], organization_id, message_id, external_id)
+    return found
 
 
 async def resolve_any(

@@ -208,16 +208,13 @@ CROSS JOIN LATERAL (
 -- one's snapshot is taken after the wait, and sees what the others have committed.
 SELECT pg_advisory_xact_lock(hashtextextended(id, 7041)) FROM unnest($1::text[]) AS id;
 
--- name: taken_by_others
--- Which messages $2 of organizations $1 do not have their id $3 of the provider's, because it is
--- another outbound message's, of any organization: some share an account at the provider. Inbound ones
--- do not count: a mail of ours may come to ourselves.
-SELECT k.message_id
-FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS k (organization_id, message_id, external_id)
-WHERE EXISTS (
-  SELECT FROM messages m
-  WHERE m.external_id = k.external_id AND m.direction = 'outbound'
-    AND (m.organization_id, m.id) <> (k.organization_id, k.message_id)
+-- name: is_anothers
+-- Whether another outbound message than $2 of organization $1 has the provider's id $3, in any
+-- organization, because some share an account at the provider. Inbound ones do not count: a mail of
+-- ours may come to ourselves.
+SELECT EXISTS (
+  SELECT FROM messages
+  WHERE external_id = $3 AND direction = 'outbound' AND (organization_id, id) <> ($1, $2::uuid)
 );
 
 -- name: resolve_any

@@ -19,6 +19,7 @@ from gateway import links
 from gateway.config import Settings
 from gateway.manage import setup
 from gateway.vault import Vault
+from tests.inbox.talk import Talk
 from tests.service.conftest import Gateway, api, ask, database, gateway, settings, tenants
 
 __all__ = ["api", "ask", "database", "gateway", "settings", "tenants"]
@@ -158,3 +159,15 @@ async def inbox(gateway: Gateway, settings: Settings) -> AsyncIterator[Inbox]:
     jar = aiohttp.DummyCookieJar()
     async with aiohttp.ClientSession(gateway.url, cookie_jar=jar) as http:
         yield Inbox(gateway, settings, http)
+
+
+@pytest.fixture
+def talk(inbox: Inbox) -> Talk:
+    """Somebody talks with tenant A."""
+    return Talk(inbox)
+
+
+@pytest.fixture
+async def browser(inbox: Inbox) -> Browser:
+    """A member of A, signed in."""
+    return await inbox.signed_in("member@alpha.example.com")

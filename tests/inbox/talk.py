@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
-from tests.inbox.conftest import Inbox
 from tests.service.wires import from_twilio
+
+if TYPE_CHECKING:
+    from tests.inbox.conftest import Inbox
 
 ANN = "+447700900123"
 

@@ -7,8 +7,6 @@ from html import unescape
 from typing import Any
 from uuid import UUID, uuid4
 
-import pytest
-
 from channels.model import Channel
 from gateway.manage import setup
 from tests.inbox.conftest import Browser, Inbox, Shown
@@ -20,18 +18,6 @@ from tests.service.wires import connect
 
 OTHER = "+447700900124"
 MAIL = "ann@example.com"
-
-
-@pytest.fixture
-def talk(inbox: Inbox) -> Talk:
-    """Somebody talks with tenant A."""
-    return Talk(inbox)
-
-
-@pytest.fixture
-async def browser(inbox: Inbox) -> Browser:
-    """A member of A, signed in."""
-    return await inbox.signed_in("member@alpha.example.com")
 
 
 async def sent(inbox: Inbox) -> list[dict[str, Any]]:

@@ -5,25 +5,11 @@ from __future__ import annotations
 import re
 from uuid import UUID, uuid4
 
-import pytest
-
 from tests.inbox.conftest import Browser, Inbox
 from tests.inbox.talk import ANN, Talk
 from tests.inbox.talking import reply
 
 OTHER = "+447700900124"
-
-
-@pytest.fixture
-def talk(inbox: Inbox) -> Talk:
-    """Somebody talks with tenant A."""
-    return Talk(inbox)
-
-
-@pytest.fixture
-async def browser(inbox: Inbox) -> Browser:
-    """A member of A, signed in."""
-    return await inbox.signed_in("member@alpha.example.com")
 
 
 async def person(inbox: Inbox, table: str, name: str, **more: str | None) -> str:

@@ -15,18 +15,6 @@ from tests.inbox.talk import ANN, Talk
 HOSTILE = """<script>alert(1)</script>"'><img src=x onerror=alert(1)>{{ 7*7 }}\u202e&amp;"""
 
 
-@pytest.fixture
-def talk(inbox: Inbox) -> Talk:
-    """Somebody talks with tenant A."""
-    return Talk(inbox)
-
-
-@pytest.fixture
-async def browser(inbox: Inbox) -> Browser:
-    """A member of A, signed in."""
-    return await inbox.signed_in("member@alpha.example.com")
-
-
 def key_of(shown: Shown) -> str:
     """The key of the form on a page."""
     found = re.search(r'name="key" value="([0-9a-f-]{36})"', shown.text)

@@ -23,8 +23,7 @@ from gateway.accept.recalling import Replayed, digest_of
 from gateway.api.sending import one as sent_answer
 from gateway.ids import new_id
 from gateway.inbox.forms import Findings
-from gateway.inbox.talk import contact, listing, person, thread
-from gateway.inbox.talk.composing import begin
+from gateway.inbox.talk import begin, composing, contact, listing, page, person, thread
 from gateway.inbox.talk.typed import Typed
 from gateway.inbox.visit import Visit
 from gateway.problems import FieldError, Problem, invalid
@@ -38,12 +37,6 @@ from gateway.web.http import read_json
 FIELDS = (
     "channel", "from", "to", "template", "subject", "body", "attachments", "send_at", "all",
 )  # fmt: skip
-
-# The notices for an accepted message.
-TAKEN = {
-    "sent": "Your message is on its way.",
-    "later": "Your message is scheduled.",
-}
 
 
 class _UsedError(Exception):
@@ -75,9 +68,6 @@ async def measure(visit: Visit) -> web.StreamResponse:
 
 async def reply(visit: Visit) -> web.StreamResponse:
     """Send what was typed, or preview it."""
-    from gateway.inbox.talk import begin as beginning  # noqa: PLC0415 - pages hold this form
-    from gateway.inbox.talk import page  # noqa: PLC0415
-
     typed = Typed.of(await visit.posted())
     checked: Mapping[str, Any] | None = None
     errors = Findings()
@@ -107,9 +97,9 @@ async def reply(visit: Visit) -> web.StreamResponse:
         return await _form(visit, typed, status=status, errors=errors, checked=checked)
     async with visit.services.database.as_caller(visit.staff) as db:
         row = await _with(visit, db)
-        composing = await begin(visit, db, row, typed, errors=errors, checked=checked)
-    whole = page.whole if row["id"] else beginning.whole
-    return await whole(visit, status=status, compose=composing)
+        form = await composing.begin(visit, db, row, typed, errors=errors, checked=checked)
+    whole = page.whole if row["id"] else begin.whole
+    return await whole(visit, status=status, compose=form)
 
 
 async def _with(visit: Visit, db: Connection) -> Row:
@@ -131,11 +121,11 @@ async def _form(
     """Only the form."""
     async with visit.services.database.as_caller(visit.staff) as db:
         row = await _with(visit, db)
-        composing = await begin(visit, db, row, typed, errors=errors, checked=checked)
-        theirs = [*row["addresses"], *composing.further]
+        form = await composing.begin(visit, db, row, typed, errors=errors, checked=checked)
+        theirs = [*row["addresses"], *form.further]
         suppressed = await contact.suppressed(visit, db, theirs)
     return visit.page(
-        "talk/composer.html", status=status, composing=composing, suppressed=suppressed, **more
+        "talk/composer.html", status=status, composing=form, suppressed=suppressed, **more
     )
 
 
@@ -175,7 +165,7 @@ async def _sent(visit: Visit, typed: Typed) -> web.StreamResponse:
         return listing.back(visit, f"/c/{await thread.at(visit, message_id)}", done=done)
     if not visit.is_fragment or thread.PAST & {*visit.sent_from.query}:
         return listing.back(visit, f"/c/{row['id']}", done=done)
-    response = await _form(visit, Typed(channel=typed.channel), taken=TAKEN[done])
+    response = await _form(visit, Typed(channel=typed.channel), taken=composing.TAKEN[done])
     response.headers["HX-Trigger-After-Settle"] = "sent"  # focuses the new form
     return response
 

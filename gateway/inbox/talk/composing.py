@@ -21,6 +21,12 @@ from gateway.store import conversations, desk
 from gateway.store.database import Connection
 from gateway.store.values import Row
 
+# The notices for an accepted message.
+TAKEN = {
+    "sent": "Your message is on its way.",
+    "later": "Your message is scheduled.",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Composing:

@@ -8,12 +8,12 @@ from typing import Any
 from aiohttp import web
 
 from gateway.accept.known import as_uuid
-from gateway.inbox.talk import composer, composing, contact, listing, thread
+from gateway.inbox.talk import composing, contact, listing, thread
 from gateway.inbox.visit import Visit
 from gateway.store import conversations, desk
 
 _DONE = {
-    **composer.TAKEN,
+    **composing.TAKEN,
     "canceled": "The message is canceled.",
     "again": "The message is being sent again.",
     "saved": "Saved.",
