@@ -166,7 +166,9 @@ async def test_rate_with_two_workers(stage: Stage) -> None:
     busiest = max(
         sum(start <= time < start + timedelta(seconds=1) for time in times) for start in times
     )
-    assert busiest <= 7 + 5 * late.seconds
+    # Two that pace on their own would have ten in each second; a busy database holds some up, which
+    # leave with the next ones.
+    assert busiest <= 9 + 5 * late.seconds
     assert (
         timedelta(seconds=16 / 5 - 0.5) - late.delta
         <= times[-1] - times[0]
