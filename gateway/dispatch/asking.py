@@ -21,6 +21,7 @@ from gateway.observability.logs import logger
 from gateway.registry import PROVIDERS
 from gateway.store import queue
 from gateway.store.database import Database
+from gateway.store.errors import HeldError
 from gateway.store.queue import Claimed, Twin
 from gateway.vault import VaultError
 
@@ -148,8 +149,11 @@ class Asking:
         else:
             # The first that was attempted is the first that is listed, as far as anybody knows.
             earlier = list(takewhile(lambda each: each.message_id != claimed.message_id, twins))
-            if not await self._outcomes.adopted(claimed, free[len(earlier) :] or free):
-                await self._outcomes.ask_again(claimed, self._pace.ask_every)
+            try:
+                if not await self._outcomes.adopted(claimed, free[len(earlier) :] or free):
+                    await self._outcomes.ask_again(claimed, self._pace.ask_every)
+            except HeldError:  # as long as that lasts, as with a twin
+                await self._outcomes.ask_again(claimed, self._pace.ask_every, questions=0)
 
 
 def _alike(twins: Sequence[Twin], outbound: Outbound) -> list[Twin]:

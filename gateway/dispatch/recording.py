@@ -97,9 +97,13 @@ class Recording:
 
     async def adopt(self, claimed: Claimed, found: Sequence[Sent]) -> bool:
         """Take it under the first of these ids that no other message has; False without any, and
-        where it has become known meanwhile what came of it."""
+        where it has become known meanwhile what came of it.
+
+        Raises `HeldError` soon where its row is locked: whoever stores a report or an answer with
+        such an id waits for this.
+        """
         for sent in found:
-            async with self._database.as_service() as db:
+            async with self._database.as_service(patience=_PATIENCE) as db:
                 if not await queue.may_adopt(db, claimed, sent.external_id):
                     continue
                 advances = await self._take(db, [(claimed, sent)], "found_at_provider")

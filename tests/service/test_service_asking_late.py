@@ -205,3 +205,20 @@ async def test_it_is_told_at_that_moment(gateway: Gateway, ask: Ask, api: Api, t
     await working
     assert SID != (await fate(ask, ours))[1]
     assert "found_at_provider" not in await events_of(ask, ours["id"])
+
+
+async def test_its_row_is_locked_for_long(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """Who would take an id of the list waits for another program's lock for a second only, as those
+    who store what has that id wait meanwhile; it is tried again, and no question is used up."""
+    worker = api.worker(gateway)
+    (ours,) = await lose(ask, api, worker, SMS)
+    turn = await claim(gateway, worker, ours)
+    answering(api, record(gateway.a.sender))
+    async with gateway.database.as_service() as db:
+        await db.execute("SELECT FROM messages FOR NO KEY UPDATE")
+        async with asyncio.timeout(5):
+            await worker.work(turn)
+    assert (("unknown", None), 0) == (await fate(ask, ours), await asked(gateway, ours))
+
+    await ask_about(gateway, worker, ours)
+    assert ("sent", SID) == await fate(ask, ours)
