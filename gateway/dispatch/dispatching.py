@@ -123,7 +123,10 @@ class Dispatching:
         """Whether, as things stand now, it must not leave any more, which is then recorded."""
         async with self._database.as_service() as db:
             now = await queue.as_it_is(db, claimed)
-        if now.is_followed:
+        told = replace(claimed, status=now.status or claimed.status, external_id=now.external_id)
+        if is_settled(told):  # by a report that came since it was claimed
+            await self._outcomes.settled(told)
+        elif now.is_followed:
             await self._outcomes.overtaken(claimed)
         elif now.suppressed is not None:
             await self._outcomes.given_up(claimed, refusals.suppressed(now.suppressed))

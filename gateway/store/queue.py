@@ -255,9 +255,11 @@ async def lost_since(db: Connection, organization_id: UUID, message_id: UUID) ->
 class AsItIs:
     """What may have changed about a claimed entry; its fields are those of `Claimed`.
 
-    `is_followed`: something else was sent instead.
+    `status` is None where the message was deleted. `is_followed`: something else was sent instead.
     """
 
+    status: str | None
+    external_id: str | None
     is_followed: bool
     suppressed: str | None
     is_active: bool
@@ -273,7 +275,7 @@ async def as_it_is(db: Connection, claimed: Claimed) -> AsItIs:
         claimed.channel,
         claimed.to_address,
     )
-    assert row is not None  # noqa: S101 - a SELECT without FROM has one row
+    assert row is not None  # noqa: S101 - a LEFT JOIN of one row has one
     return AsItIs(**row)
 
 

@@ -359,7 +359,8 @@ WHERE organization_id = $1 AND message_id = $2 AND type = 'answer_lost';
 
 -- name: as_it_is
 -- What `claim` found of message $2 from sender $3 to address $5 on channel $4, as it is now.
-SELECT EXISTS (
+SELECT m.status, m.external_id,
+  EXISTS (
     SELECT FROM gateway.message_events
     WHERE organization_id = $1 AND message_id = $2 AND type = 'fallback'
   ) AS is_followed,
@@ -372,7 +373,8 @@ SELECT EXISTS (
     JOIN gateway.provider_accounts a
       ON a.organization_id = s.organization_id AND a.id = s.account_id
     WHERE s.organization_id = $1 AND s.id = $3 AND s.is_active AND a.is_active
-  ) AS is_active;
+  ) AS is_active
+FROM (SELECT) one LEFT JOIN messages m ON m.organization_id = $1 AND m.id = $2;
 
 -- name: wake
 -- Tells the workers that something is due. Not part of accept's transaction: PostgreSQL commits

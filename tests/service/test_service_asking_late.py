@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from channels.errors import Refused, RefusedForNow
+from channels.moment import Moment
 from gateway.store import queue
 from tests.service.locks import until_somebody_waits
 from tests.service.test_service_asking import (
@@ -27,6 +28,7 @@ from tests.service.wires import send, step
 if TYPE_CHECKING:
     from gateway.dispatch.dispatching import Dispatching
     from gateway.dispatch.turns import Turn
+    from gateway.store.queue import Claimed
     from tests.service.conftest import Ask, Gateway
     from tests.service.wires import Api
 
@@ -222,3 +224,36 @@ async def test_its_row_is_locked_for_long(gateway: Gateway, ask: Ask, api: Api) 
 
     await ask_about(gateway, worker, ours)
     assert ("sent", SID) == await fate(ask, ours)
+
+
+@pytest.mark.parametrize("age", [0.0, 2.0])
+async def test_a_report_comes_before_it_is_sent_again(
+    gateway: Gateway, ask: Ask, api: Api, monkeypatch: pytest.MonkeyPatch, age: float
+) -> None:
+    """What a report tells after a resend was claimed is read with what else may have changed, also
+    where it has waited for its turn: it is not sent again."""
+    worker = api.worker(gateway)
+    (ours,) = await lose(ask, api, worker, SMS)
+    await lost_before(gateway, 60, 60)
+    answering(api)
+    await ask_about(gateway, worker, ours)
+    (turn,) = await worker.claim(1)
+    assert "send" == turn.claimed.phase
+    is_off = worker._is_off
+
+    async def early(claimed: Claimed) -> bool:
+        """A first look, before the report."""
+        monkeypatch.undo()
+        monkeypatch.setattr(Moment, "age", lambda _: age)
+        is_gone = await is_off(claimed)
+        await found_by_report(gateway, ours)
+        return is_gone
+
+    if age:
+        monkeypatch.setattr(worker, "_is_off", early)
+    else:
+        await found_by_report(gateway, ours)
+    await worker.work(turn)
+
+    assert ("sent", SID) == await fate(ask, ours)
+    assert 1 == sum(request.method == "POST" for request, _ in api.asked)
