@@ -90,6 +90,7 @@ class Feed:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
+        is_away = False
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -97,10 +98,13 @@ class Feed:
             try:
                 told = await self._read(self._position)
             except DatabaseAwayError as error:
-                _log.warning("events cannot be read", error=str(error))
+                if not is_away:  # once for each time that it is
+                    _log.warning("events cannot be read", error=str(error))
+                is_away = True
                 self._wake.set()
                 await asyncio.sleep(_AWAY)
                 continue
+            is_away = False
             self._position, self._is_amid = told.position, told.is_more
             events = [live_event(each, self._render) for each in told.events]
             for watcher in self.watchers:

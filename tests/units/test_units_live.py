@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.live import hub
+from gateway.live import feed, hub
 from gateway.live.events import LiveEvent, event_name
 from gateway.live.hub import Live
 from gateway.live.watcher import EndedError, Watcher
@@ -26,6 +26,7 @@ from gateway.store.database import ApiKey, Database
 from gateway.store.errors import DatabaseAwayError
 from gateway.store.listener import Listener
 from gateway.store.listening import hear
+from gateway.store.live import Told
 from gateway.store.positions import Position, Snapshot
 from tests.cli.shell import free_port
 
@@ -386,6 +387,29 @@ async def test_an_outage_is_told_once(
                     await live.checked.wait()
         told = capsys.readouterr().out.count("callers cannot be checked")
     assert 2 == told
+
+
+async def test_a_feed_tells_an_outage_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That events cannot be read is logged once, until they could be and it is so again."""
+    monkeypatch.setattr(feed, "_AWAY", 0.0)
+    is_there = [True, False, False, False, True, False, False, True]
+
+    async def read(_: Position | None) -> Told:
+        if not is_there.pop(0):
+            raise DatabaseAwayError("it is away")
+        return Told(events=[], position=Position(AT, Snapshot(1, 1, ())), is_more=False)
+
+    async def never(*_: object) -> Told:
+        raise AssertionError
+
+    reading = feed.Feed(read, never, lambda *_: b"", patience=10)
+    for _ in range(3):
+        await reading.here()
+    reading.close()
+    assert [] == is_there
+    assert 2 == capsys.readouterr().out.count("events cannot be read")
 
 
 async def test_anybody_may_notify(database: str) -> None:
