@@ -88,6 +88,8 @@ class Endpoint:
             found.add(409)
         if "{id}" in self.path:
             found.add(404)
+        if self.is_file:
+            found.add(416)
         if self.body:
             found |= {400, 413, 415}
         if self.query or self.method != "GET":

@@ -25,6 +25,7 @@ _MEANINGS = {
     409: "Not possible in this state",
     413: "The body is larger than 10 MiB",
     415: "The body has a Content-Encoding that is not known",
+    416: "It ends before the part that `Range` asks for",
     422: "Fields are wrong; all of them are named",
     503: "The database does not answer, or too much waits: try again",
 }
@@ -139,10 +140,8 @@ def _operation(
         "responses": {str(endpoint.status): _answer(endpoint, names)},
     }
     if endpoint.is_file:
-        operation["responses"] |= {
-            "206": {"description": "The part that `Range` asks for", "content": {"*/*": {}}},
-            "416": {"description": "It ends before the part that `Range` asks for"},
-        }
+        part = {"description": "The part that `Range` asks for", "content": {"*/*": {}}}
+        operation["responses"]["206"] = part
     if endpoint.body:
         operation["requestBody"] = {
             "required": True,

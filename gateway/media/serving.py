@@ -12,6 +12,7 @@ from aiohttp.payload import Payload
 
 from gateway.media import kinds
 from gateway.media.store import MediaStore
+from gateway.problems import Problem
 from gateway.store.media import Media
 
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
@@ -47,7 +48,8 @@ async def answer(
     """A stored file, or the part of it that `Range` asks for.
 
     `headers` are the request's; `any_origin` lets pages of any site embed it, as for signed links.
-    Raises `MissingFileError` or `MediaStoreError`, before anything is sent.
+    Raises `Problem` 416 where the file has no such part, `MissingFileError` or `MediaStoreError`,
+    before anything is sent.
     """
     if file.size is None or file.storage_key is None:
         raise ValueError("only a stored file can be answered")
@@ -57,8 +59,8 @@ async def answer(
     part = _part(headers, file.size, named["ETag"])
     start, end = part or (0, file.size)
     if part and start >= end:
-        named |= {"Content-Range": f"bytes */{file.size}"}
-        return web.Response(status=416, headers=named)
+        there = f"The file has {file.size} bytes: the part that Range asks for is not among them."
+        raise Problem(416, there, headers={"Content-Range": f"bytes */{file.size}"})
     if part:
         named["Content-Range"] = f"bytes {start}-{end - 1}/{file.size}"
     pieces = store.stream(file.storage_key, start, end)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -257,14 +258,13 @@ async def test_ranges(site: Site) -> None:
 
 @pytest.mark.parametrize("asked", [f"bytes={SIZE}-", f"bytes={SIZE}-{SIZE + 5}", "bytes=-0"])
 async def test_ranges_beyond_the_end(site: Site, asked: str) -> None:
-    """What is not there is not sent, and the size is said."""
+    """What is not there is a problem, as other errors are, and the size is said."""
     page = await site.ask(f"/v1/media/{await site.add(MP3)}", Range=asked)
 
-    assert (416, b"", f"bytes */{SIZE}") == (
-        page.status,
-        page.body,
-        page.headers["Content-Range"],
-    )
+    assert (416, f"bytes */{SIZE}") == (page.status, page.headers["Content-Range"])
+    assert "application/problem+json" == page.headers["Content-Type"]
+    there = f"The file has {SIZE} bytes: the part that Range asks for is not among them."
+    assert there == json.loads(page.body)["detail"]
 
 
 async def test_ranges_of_what_was_there(site: Site) -> None:

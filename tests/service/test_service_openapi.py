@@ -146,6 +146,7 @@ async def test_parts_of_a_file(document: dict[str, Any]) -> None:
     described = document["paths"]["/v1/media/{id}"]["get"]
 
     assert {"200", "206", "416"} < set(described["responses"])
+    assert {"application/problem+json"} == set(described["responses"]["416"]["content"])
     assert "Range" in {each["name"] for each in described["parameters"]}
 
 
