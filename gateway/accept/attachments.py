@@ -18,6 +18,8 @@ from gateway.shapes.messages import AttachmentIn, SendRequest
 _MOST = {Channel.EMAIL: 20, Channel.SMS: 10, Channel.WHATSAPP: 1}
 # What is said of all of them together: no worker reads a row in which they take 64 KiB (queue.sql).
 _SAID_BYTES = 48 * 2**10
+# The same of another organization's as of none: nobody is told which ids there are.
+LACKS = "is none of the files of your organization"
 
 
 def read(request: SendRequest, lacking: Set[str]) -> tuple[Attachment, ...]:
@@ -56,8 +58,7 @@ def _read(
         errors.append(FieldError(name, "needs either a url or a content"))
         return None
     if given.url is not None:
-        # The same of another organization's as of none: nobody is told which ids there are.
-        lacks = "is none of the files of your organization" if given.url in lacking else None
+        lacks = LACKS if given.url in lacking else None
         if wrong := lacks or _wrong(given.url, channel):
             errors.append(FieldError(f"{name}.url", wrong))
             return None

@@ -21,10 +21,12 @@ from gateway.accept.known import Known, as_uuid
 from gateway.accept.pausing import Pauses
 from gateway.batching import Batching
 from gateway.media.links import media_id_of
+from gateway.shapes import options
 from gateway.shapes.messages import SendRequest
 from gateway.store import contacts, media, suppressions
 from gateway.store.database import Caller, Database
 from gateway.store.suppressions import Pair, Standing
+from gateway.store.values import Row
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -85,9 +87,9 @@ class Lookups:
 
         async def read(caller: Caller, requests: Sequence[SendRequest]) -> Known:
             wanted = _wanted(requests)
-            files = self._own_files(requests)
             async with self._database.as_caller(caller, is_brief=True) as db:
                 context = await contacts.context(db, caller.organization_id, wanted)
+                files = self._own_files(requests, context.templates)
                 there = await media.by_ids(
                     db, caller.organization_id, [*filter(None, files.values())]
                 )
@@ -97,11 +99,17 @@ class Lookups:
         known = await _by_caller(wishes, read)
         return [known[caller] for caller, _ in wishes]
 
-    def _own_files(self, requests: Sequence[SendRequest]) -> dict[str, UUID | None]:
+    def _own_files(
+        self, requests: Sequence[SendRequest], templates: Sequence[Row]
+    ) -> dict[str, UUID | None]:
         """The URLs among those of files that are ours, each with the file that it may mean."""
-        urls = (one.url for request in requests for one in request.attachments or ())
         start = self._files_at
-        return {url: media_id_of(url) for url in urls if url and start and url.startswith(start)}
+        if not start:
+            return {}
+        urls = [one.url for request in requests for one in request.attachments or ()]
+        urls += [options.played(each.options) for each in requests]
+        urls += [options.played(each["options"]) for each in templates]
+        return {url: media_id_of(url) for url in urls if url and url.startswith(start)}
 
     async def _read_standings(
         self, wishes: Sequence[tuple[Caller, list[Pair]]]

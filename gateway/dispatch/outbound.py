@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from channels import email
 from channels.errors import Refused
-from channels.model import Account, Attachment, Channel, Content, Mail, Outbound
+from channels.model import Account, Attachment, CallPlan, Channel, Content, Mail, Outbound
 from gateway import links, parts, quoting, sign_in_mail
 from gateway.dispatch import window
 from gateway.dispatch.events import ids
@@ -57,6 +58,7 @@ class Outbounds:
             claimed, said = await window.as_it_stands(self._database, claimed, said, self._lease_id)
             stored = stored if claimed.attachments else ()
         files = await self._attached(claimed, channel, stored) if with_files else ()
+        call = await self._played(claimed, said.call) if with_files else said.call
         return Outbound(
             message_id=claimed.message_id,
             channel=channel,
@@ -68,7 +70,7 @@ class Outbounds:
                 html_body=claimed.html_body,
                 attachments=files,
                 template=said.template,
-                call=said.call,
+                call=call,
             ),
             mail=self._mail(claimed, said.thread, account) if channel is Channel.EMAIL else None,
             quotes=quoting.possible(account.provider, said.quotes),
@@ -102,6 +104,13 @@ class Outbounds:
                 claimed.organization_id, stored, max_bytes=email.ATTACHMENT_BYTES
             )
         return await self._files.linked(claimed.organization_id, stored)
+
+    async def _played(self, claimed: Claimed, plan: CallPlan | None) -> CallPlan | None:
+        """The plan of a call: of what is played, a file of ours gets a link, as other files do."""
+        if plan is None or plan.play is None:
+            return plan
+        (file,) = await self._files.linked(claimed.organization_id, [Attachment(url=plan.play)])
+        return replace(plan, play=file.url)
 
     def _mail(self, claimed: Claimed, thread: Thread | None, account: Account) -> Mail:
         thread = thread or Thread()

@@ -96,6 +96,12 @@ def as_object(given: object) -> Mapping[str, Any]:
     return given if isinstance(given, Mapping) else {}
 
 
+def played(given: object) -> str | None:
+    """The URL of the recording that is played in a call."""
+    url = as_object(given).get("play")
+    return url if isinstance(url, str) else None
+
+
 def sources(channel: Channel, given: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     """The options that are sources to be rendered, each with its name.
 

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 from uuid import UUID
+from xml.etree import ElementTree as ET
 
 import aiohttp
 import pytest
@@ -233,6 +234,44 @@ async def test_files_that_are_not_there(gateway: Gateway, ask: Ask) -> None:
     for url, key in ((foreign, gateway.a.key), (elsewhere, gateway.b.key)):
         wanted = body | {"attachments": [{"url": url}]}
         assert 202 == (await ask("POST", "/v1/messages", wanted, key=key)).status
+
+
+@pytest.mark.parametrize("of", ["request", "template"])
+async def test_a_recording_of_ours(gateway: Gateway, ask: Ask, api: Api, of: str) -> None:
+    """What a call plays may be a file of the organization's: the provider gets a link that needs no
+    key. A URL of ours at which it has none is refused, as that of an attachment."""
+    await connect(gateway, "sendgrid", Channel.EMAIL)
+    await connect(gateway, "twilio", Channel.CALL)
+    sent = await send(ask, "email", ADA, **MAIL, attachments=[inline(PDF)])
+    await step(api.worker(gateway))
+    play = sent["attachments"][0]["url"]
+    foreign = play[:-36] + str(UUID(int=7))
+    call = {"channel": "call", "to": "+447700900123"}
+
+    async def asked(url: str) -> dict[str, Any]:
+        if of == "request":
+            return call | {"body": "Hello", "options": {"play": url}}
+        template = {
+            "name": f"t{url[-9:]}",
+            "type": "call",
+            "content": "x",
+            "options": {"play": url},
+        }
+        assert 201 == (await ask("POST", "/v1/templates", template)).status
+        return call | {"template": template["name"]}
+
+    refused = await ask("POST", "/v1/messages", await asked(foreign))
+    says = {"options.play": "is none of the files of your organization"}
+    assert (422, says) == (refused.status, refused.fields())
+
+    accepted = await ask("POST", "/v1/messages", await asked(play))
+    assert 202 == accepted.status
+    api.says(201, {"sid": "CA1", "status": "queued"})
+    await step(api.worker(gateway))
+    played = next(ET.fromstring(api.last["Twiml"]).iter("Play")).text or ""  # noqa: S314
+    assert played.startswith("https://msg.example.org/gw/media/")
+    async with gateway.http.get(played.removeprefix("https://msg.example.org/gw")) as got:
+        assert (200, PDF) == (got.status, await got.read())
 
 
 async def test_stolen_file(gateway: Gateway, ask: Ask, api: Api) -> None:
