@@ -71,9 +71,9 @@ def _in_window(request: SendRequest, draft: Draft, standing: Standing, now: date
         body, parts = outside_of_window(draft.content.body, draft.parts)
         content = Content(body=body, template=parts.template)
         return replace(draft, content=content, parts=parts)
-    since = f"they last wrote at {last:%Y-%m-%d %H:%M} UTC" if last else "they have not written yet"
+    ends = f"until {until:%Y-%m-%d %H:%M} UTC" if until else "and they have not written yet"
     text = (
-        f"WhatsApp accepts free text only within 24 hours of their last message, and {since}: "
+        f"WhatsApp accepts free text only within 24 hours of their last message, {ends}: "
         "use a template that names the provider's template in its options"
     )
     name = "template" if request.body is None and request.template else "body"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
@@ -10,6 +11,7 @@ from markupsafe import Markup
 
 COOKIE = "gateway_zone"
 _LONGEST = 64
+_UTC = re.compile(r"\b(\d{4}-\d\d-\d\d \d\d:\d\d) UTC\b", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +41,18 @@ class Clock:
         """Only the time of day, as a `<time>`: for where the day stands above it."""
         local = self._local(at)
         return self._time(at, local, f"{local:%H:%M}")
+
+    def in_text(self, text: str) -> str:
+        """A text of /v1's with its times (2026-11-26 14:05 UTC) as `moment` says them."""
+
+        def local(said: re.Match[str]) -> str:
+            try:
+                at = datetime.strptime(said[1], "%Y-%m-%d %H:%M").replace(tzinfo=UTC)
+            except ValueError:
+                return said[0]
+            return self.moment(at).striptags()
+
+        return _UTC.sub(local, text)
 
     def date(self, at: datetime) -> str:
         """The day in machine-readable form: 2026-11-26."""

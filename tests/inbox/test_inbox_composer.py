@@ -178,6 +178,23 @@ async def test_reply_on_each_channel(inbox: Inbox, ask: Ask, channel: str) -> No
     assert ("Hello there", sent["conversation_id"]) == (row["body"], row["conversation_id"])
 
 
+async def test_when_whatsapps_window_ended(inbox: Inbox, ask: Ask) -> None:
+    """A free text that it does not accept any more is refused with the time until which it did, in
+    the zone of who reads that."""
+    account = await connect(inbox.gateway, "meta", Channel.WHATSAPP)
+    text = whatsapp_text("hi", wamid="wamid.1", sender=ANN[1:])
+    await from_meta(inbox.gateway, account, whatsapp_post(whatsapp_value(text)))
+    last = "UPDATE gateway.correspondence SET last_inbound_at = '2025-01-02 15:04:05Z'"
+    await inbox.change(last)
+    (row,) = (await ask("GET", "/v1/messages")).body["data"]
+    browser = await inbox.signed_in(MEMBER)
+    browser.cookies["gateway_zone"] = "Asia/Tokyo"
+    page = await reply(browser, f"/c/{row['conversation_id']}", channel="whatsapp", body="Hello")
+
+    assert 422 == page.status
+    assert "of their last message, until Saturday 4 January 2025, 00:04: use a" in page.words
+
+
 async def test_templates_outside_whatsapps_window(inbox: Inbox, ask: Ask) -> None:
     """Only those can be chosen that name one of the sender's provider's, and what was chosen
     before; within the window, all."""

@@ -132,7 +132,9 @@ async def test_window(gateway: Gateway, ask: Ask, api: Api, account: UUID) -> No
 
     await age(gateway, 25)
     fields = await refusal(ask, body="Hello")
-    assert "they last wrote at" in fields["body"]
+    ended = f"{datetime.now(UTC) - timedelta(hours=1):%Y-%m-%d %H:}"
+    assert f"their last message, until {ended}" in fields["body"]
+    assert "UTC" in fields["body"]
     assert "window" not in (await ask("GET", "/v1/messages")).body["data"][0]
 
 
