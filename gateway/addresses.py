@@ -32,11 +32,11 @@ def _other_form(text: str) -> str | None:
 
 
 def fits(channel: Channel, address: str) -> bool:
-    """Whether a stored address of somebody's is one that this channel can go to."""
-    if channel is Channel.EMAIL or "@" in address:
-        return channel is Channel.EMAIL and "@" in address
-    is_user_id = channel is Channel.WHATSAPP and whatsapp.is_user_id(address)
-    return address.startswith("+") or is_user_id
+    """Whether a stored address of somebody's is one that this channel can go to.
+
+    WhatsApp alone goes to its user ids, and to numbers in a form that nobody dials any more.
+    """
+    return read(channel, address, None) is not None
 
 
 def sender(channel: Channel, text: str) -> str | None:

@@ -194,9 +194,11 @@ async def test_only_theirs_is_stopped(browser: Browser, talk: Talk, inbox: Inbox
 
 async def test_only_what_can_be_stopped_is_offered(browser: Browser, talk: Talk) -> None:
     """Each way that is offered is one that messages can go: no call to a number as WhatsApp alone
-    writes it."""
+    writes it, and nothing is written to it by SMS."""
     where = await talk.conversation(await talk.hears("hola", "+5215512345678"))
     shown = await browser.get(f"/c/{where}")
+    assert "There is no way to write to this contact" in shown.words
+    assert 'id="by-channel"' not in shown.text
     ways = re.findall(r'<option value="(\w+ [^"]*)"', shown.text)
     assert ["whatsapp +5215512345678"] == ways
     done = await browser.post(f"/c/{where}/suppress", {"way": ways[0], "reason": "manual"})

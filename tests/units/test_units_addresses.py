@@ -16,6 +16,7 @@ NUMBERS = {Channel.SMS, Channel.WHATSAPP, Channel.CALL}
         ("ada@example.com", {Channel.EMAIL}),
         ("+15551230001", NUMBERS),
         ("GB.1234567890123", {Channel.WHATSAPP}),
+        ("+5215512345678", {Channel.WHATSAPP}),
         ("24000", set()),
         ("Acme", set()),
         ("+Ada@example.com", {Channel.EMAIL}),

@@ -247,7 +247,7 @@ def _ways(theirs: Sequence[str]) -> list[tuple[str, str]]:
         (f"{channel} {address}", f"{CHANNELS[channel]}, {address}")
         for address in theirs
         for channel in Channel
-        if addresses.read(channel, address, None)
+        if addresses.fits(channel, address)
     ]
 
 
