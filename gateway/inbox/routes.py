@@ -59,6 +59,8 @@ ROUTES: tuple[Route, ...] = (
     Route(method="GET", path="/to/{kind}/{id}", handler=begin.show),
     Route(method="POST", path="/to/{kind}/{id}/compose", handler=composer.part),
     Route(method="POST", path="/to/{kind}/{id}/reply", handler=composer.reply),
+    Route(method="POST", path="/to/{kind}/{id}/suppress", handler=contact.suppress),
+    Route(method="POST", path="/to/{kind}/{id}/lift", handler=contact.lift),
     Route(method="GET", path="/m/{id}", handler=page.message),
     Route(method="GET", path="/m/{id}/why", handler=why.show),
     Route(method="GET", path="/m/{id}/mail", handler=files.mail),

@@ -81,6 +81,32 @@ async def test_the_first_message(browser: Browser, inbox: Inbox) -> None:
     assert 1 == len(await sent(inbox))
 
 
+async def test_a_stop_before_anything_was_said(browser: Browser, inbox: Inbox) -> None:
+    """Who tells a colleague that they want no messages is not written to, on the channel that they
+    name; it can be lifted there, too. Nothing of it is of somebody else's address."""
+    lead = await person(inbox, "leads", "Ann", phone=ANN)
+    path = f"/to/lead/{lead}"
+    shown = await browser.get(path)
+    assert f'value="sms {ANN}"' in shown.text
+    form = {"way": f"sms {ANN}", "reason": "manual", "note": "Told Bob"}
+    other = await browser.post(f"{path}/suppress", form | {"way": f"sms {OTHER}"})
+    assert 409 == other.status
+
+    done = await browser.post(f"{path}/suppress", form)
+
+    assert (303, f"/gw/inbox{path}?done=suppressed") == (done.status, done.location)
+    shown = await browser.get(f"{path}?done=suppressed")
+    assert "Nothing goes to that address any more." in shown.words
+    assert "Told Bob" in shown.words
+    answer = await reply(browser, path, channel="sms", to=ANN, body="hi")
+    assert (422, []) == (answer.status, await sent(inbox))
+
+    lifted = await browser.post(f"{path}/lift", {"suppression_id": hidden(shown, "suppression_id")})
+    assert f"/gw/inbox{path}?done=lifted" == lifted.location
+    assert 303 == (await reply(browser, path, channel="sms", to=ANN, body="hi")).status
+    assert 1 == len(await sent(inbox))
+
+
 async def test_somebody_was_quicker(browser: Browser, talk: Talk, inbox: Inbox) -> None:
     """What has been said since the page was opened is read before the message is sent."""
     lead = await person(inbox, "leads", "Ann", phone=ANN)

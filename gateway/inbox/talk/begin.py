@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.inbox.talk import composing, contact, listing, person
+from gateway.inbox.talk import composing, contact, listing, page, person
 from gateway.inbox.visit import Visit
 from gateway.store import conversations
 
@@ -37,7 +37,7 @@ async def whole(
     async with visit.services.database.as_caller(visit.staff) as db:
         row = await person.known(visit, db)
         form = compose or await composing.begin(visit, db, row)
-        suppressed = await contact.suppressed(visit, db, row["addresses"])
+        stops = await contact.stops(visit, db, row["addresses"])
         cards = await contact.cards(db, organization_id, row)
         elsewhere = {
             address: await conversations.get(db, organization_id, held)
@@ -49,12 +49,12 @@ async def whole(
         row=row,
         name=listing.name_of(row),
         composing=form,
-        suppressed=suppressed,
+        done=page.done(visit),
         cards=cards,
         elsewhere=[
             (address, held["id"], listing.name_of(held))
             for address, held in elsewhere.items()
             if held is not None
         ],
-        **listed,
+        **(listed | stops),
     )

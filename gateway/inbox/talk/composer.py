@@ -23,7 +23,7 @@ from gateway.accept.recalling import Replayed, digest_of
 from gateway.api.sending import one as sent_answer
 from gateway.ids import new_id
 from gateway.inbox.forms import Findings
-from gateway.inbox.talk import begin, composing, contact, listing, page, person, thread
+from gateway.inbox.talk import begin, composing, contact, listing, page, thread
 from gateway.inbox.talk.typed import Typed
 from gateway.inbox.visit import Visit
 from gateway.problems import FieldError, Problem, invalid
@@ -96,17 +96,10 @@ async def reply(visit: Visit) -> web.StreamResponse:
     if visit.is_fragment:
         return await _form(visit, typed, status=status, errors=errors, checked=checked)
     async with visit.services.database.as_caller(visit.staff) as db:
-        row = await _with(visit, db)
+        row = await thread.whom(visit, db)
         form = await composing.begin(visit, db, row, typed, errors=errors, checked=checked)
     whole = page.whole if row["id"] else begin.whole
     return await whole(visit, status=status, compose=form)
-
-
-async def _with(visit: Visit, db: Connection) -> Row:
-    """The conversation in the path, or the lead or client with whom it is to begin."""
-    if person.is_meant(visit):
-        return await person.known(visit, db)
-    return await thread.known(visit, db)
 
 
 async def _form(
@@ -120,7 +113,7 @@ async def _form(
 ) -> web.Response:
     """Only the form."""
     async with visit.services.database.as_caller(visit.staff) as db:
-        row = await _with(visit, db)
+        row = await thread.whom(visit, db)
         form = await composing.begin(visit, db, row, typed, errors=errors, checked=checked)
         theirs = [*row["addresses"], *form.further]
         suppressed = await contact.suppressed(visit, db, theirs)
@@ -209,7 +202,7 @@ async def _checked(visit: Visit, typed: Typed) -> tuple[Mapping[str, Any], Findi
 async def _request(visit: Visit, typed: Typed) -> tuple[Row, ReplyRequest, list[str]]:
     """The conversation, what was typed as /v1 reads it, and the digests of its files."""
     async with visit.services.database.as_caller(visit.staff) as db:
-        row = await _with(visit, db)
+        row = await thread.whom(visit, db)
     files = [
         {
             "content": base64.b64encode(file.content).decode(),

@@ -115,7 +115,7 @@ async def begin(
             names = set(registry.PROVIDERS[provider].template_names)
             templates = [each for each in templates if names <= set(each["named"])]
     return Composing(
-        path=f"/c/{row['id']}" if row["id"] else f"/to/{row['kind']}/{visit.id}",
+        path=person.path_of(visit, row),
         channels=[(name, CHANNELS[name]) for name in possible],
         channel=channel,
         their_addresses=theirs,

@@ -54,9 +54,7 @@ async def context(visit: Visit, db: Connection, row: Row, further: Sequence[str]
     return {
         "may_unlink": may_unlink,
         "cards": await cards(db, organization_id, row),
-        "suppressed": await suppressed(visit, db, theirs),
-        "ways": _ways(theirs),
-        "reasons": [(each.value, REASONS[each]) for each in ReasonIn],
+        **await stops(visit, db, theirs),
         "others": others,
         "colleagues": await desk.staff(db, organization_id),
     }
@@ -66,6 +64,15 @@ async def cards(db: Connection, organization_id: UUID, row: Row) -> list[dict[st
     """What is shown of the lead and of the client it is with."""
     found = [await _card(db, kind, organization_id, row[f"{kind}_id"]) for kind in person.KINDS]
     return [card for card in found if card]
+
+
+async def stops(visit: Visit, db: Connection, theirs: Sequence[str]) -> dict[str, Any]:
+    """Where somebody must not be written to, and what the form shows that says so."""
+    return {
+        "suppressed": await suppressed(visit, db, theirs),
+        "ways": _ways(theirs),
+        "reasons": [(each.value, REASONS[each]) for each in ReasonIn],
+    }
 
 
 async def suppressed(visit: Visit, db: Connection, theirs: Sequence[str]) -> list[dict[str, Any]]:
@@ -172,12 +179,12 @@ async def suppress(visit: Visit) -> web.StreamResponse:
     """Say that an address of the contact's must not be written to any more, and why."""
     form = await visit.form()
     async with visit.services.database.as_caller(visit.staff) as db:
-        row = await thread.known(visit, db)
+        row = await thread.whom(visit, db)
         further = await person.further(db, visit.staff.organization_id, row)
     ways = dict(_ways([*row["addresses"], *further]))
     way = form.get("way", "")
     if way not in ways:
-        raise Problem(409, "Choose an address that is still in this conversation.")
+        raise Problem(409, "Choose an address that is still theirs.")
     channel, _, address = way.partition(" ")
     wanted = forms.read(
         SuppressionIn,
@@ -189,14 +196,16 @@ async def suppress(visit: Visit) -> web.StreamResponse:
         },
     )
     await managed.add(visit.services, visit.staff, wanted)
-    return listing.back(visit, f"/c/{row['id']}", done="suppressed")
+    return listing.back(visit, person.path_of(visit, row), done="suppressed")
 
 
 async def lift(visit: Visit) -> web.StreamResponse:
     """Lift one of the contact's suppressions, if this member of staff may."""
     form = await visit.form()
+    async with visit.services.database.as_caller(visit.staff) as db:
+        row = await thread.whom(visit, db)
     await managed.lift(visit.services, visit.staff, _uuid(form.get("suppression_id", "")))
-    return listing.back(visit, f"/c/{visit.id}", done="lifted")
+    return listing.back(visit, person.path_of(visit, row), done="lifted")
 
 
 async def _merge_instead(

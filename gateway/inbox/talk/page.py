@@ -26,6 +26,11 @@ _DONE = {
 }
 
 
+def done(visit: Visit) -> str | None:
+    """What was done on the page before, in words."""
+    return _DONE.get(visit.request.query.get("done", ""))
+
+
 async def home(visit: Visit) -> web.StreamResponse:
     """The list; for htmx only its rows."""
     context = await listing.context(visit, visit.cursor)
@@ -81,7 +86,7 @@ async def whole(
         name=listing.name_of(row),
         composing=form,
         was=was,
-        done=_DONE.get(visit.request.query.get("done", "")),
+        done=done(visit),
         **(listed | said | who),
     )
 

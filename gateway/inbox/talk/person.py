@@ -50,6 +50,11 @@ async def known(visit: Visit, db: Connection) -> Row:
     }
 
 
+def path_of(visit: Visit, row: Row) -> str:
+    """Where a conversation is shown and changed, also one that is still to begin."""
+    return f"/c/{row['id']}" if row["id"] else f"/to/{row['kind']}/{visit.id}"
+
+
 async def further(db: Connection, organization_id: UUID, row: Row) -> list[str]:
     """Where the lead and client of a conversation are reached besides: what is in no conversation.
 

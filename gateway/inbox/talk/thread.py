@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from gateway.accept.known import as_uuid
-from gateway.inbox.talk import view
+from gateway.inbox.talk import person, view
 from gateway.inbox.talk.kinds import media_ids
 from gateway.inbox.talk.view import Shown
 from gateway.inbox.visit import Visit
@@ -33,6 +33,13 @@ async def known(visit: Visit, db: Connection) -> Row:
     if row is None:
         raise Problem(404, "There is no such conversation, or it is another organization's.")
     return row
+
+
+async def whom(visit: Visit, db: Connection) -> Row:
+    """The conversation in the path, or the lead or client with whom it is to begin."""
+    if person.is_meant(visit):
+        return await person.known(visit, db)
+    return await known(visit, db)
 
 
 async def merged(visit: Visit, db: Connection, row: Row) -> UUID | None:
