@@ -35,6 +35,22 @@ def test_answers_of_outlook(language: str, rule: str) -> None:
         assert new_text(f"Yes.\n\n{quoted}", "RE: x") == ("Yes.", quoted)
 
 
+WHO_LINES = {
+    "Outlook": ("Von: Shop <desk@clinic.example>", "Gesendet: 5. Mai 2025 10:00", "An: Ann"),
+    "Samsung": ("De: Shop <desk@clinic.example>", "Data: 05/05/25 10:00 (GMT-03:00)", "Para: Ann"),
+    "GMX": ("Envoyé: lundi 5 mai 2025 à 10:00", 'De: "Shop" <desk@clinic.example>', "À: Ann"),
+    "Zimbra": ('De: "Shop" <desk@clinic.example>', "À: Ann", "Envoyé: Lundi 5 Mai 2025 10:00:00"),
+}
+
+
+@pytest.mark.parametrize("rule", ["", "-----Original-Nachricht-----\n"], ids=["plain", "words"])
+@pytest.mark.parametrize("program", WHO_LINES)
+def test_headers_of_other_programs(program: str, rule: str) -> None:
+    """They say the same, be it in another order, and of the year its last digits."""
+    quoted = "\n".join([rule + WHO_LINES[program][0], *WHO_LINES[program][1:], "x: x", "", "old"])
+    assert new_text(f"Oui.\n\n{quoted}", "Re: x") == ("Oui.", quoted)
+
+
 def test_the_first_header() -> None:
     """Of headers in several languages the first begins the quotation."""
     first, second = (

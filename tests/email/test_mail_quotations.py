@@ -76,10 +76,12 @@ def test_words_like_those_before_a_quotation(text: str) -> None:
         "Le lundi 27 à 10h00, votre collègue a écrit :",
         "On 3 May at 10:00 the 2 of you wrote:",
         "On 3 May at 10:00 about invoice 4711 you wrote:",
+        "El 27/11/26 a las 10:00, mi médico escribió:",
+        "Op 27-11-2026 om 10:00 schreef ik u het volgende:",
     ],
 )
 def test_such_words_in_an_answer(said: str) -> None:
-    """A time without a full date is a person's, in an answer, too."""
+    """A time without a full date is a person's, in an answer, too; and so is who has no name."""
     text = f"Hello,\n{said}\nIt is paid.\nIs that so?\n\nAnn"
     assert (text, "") == new_text(text, "Re: Invoice")
     assert ("Hello,", f"{said}\n> It is paid.") == new_text(f"Hello,\n{said}\n> It is paid.")
@@ -98,6 +100,16 @@ def test_such_words_in_an_answer(said: str) -> None:
         "On 11/27/26 10:00, Shop wrote:",
         "On 27 Nov 2569 at 10:00, Shop wrote:",
         "On Mon, Nov 27, 2026\nat 10:00 AM Shop wrote:",
+        # Thunderbird's and Roundcube's
+        "El 27/11/26 a las 10:00, Shop escribió:",
+        "El 27/11/26 a las 10:00, shop@example.com escribió:",
+        "El 27/11/26 a las 10:00, Shop of a name that is long\nescribió:",
+        "Em 27/11/2026 10:00, Shop escreveu:",
+        "Às 10:00 de 27/11/2026, Shop escreveu:",
+        "Op 27-11-2026 om 10:00 schreef Shop:",
+        "Shop schreef op 27-11-2026 om 10:00:",
+        "W dniu 27.11.2026 o 10:00, Shop pisze:",
+        "W dniu 2026-11-27 10:00, Łucja napisał(a):",
     ],
 )
 def test_introductions_without_an_address(said: str) -> None:

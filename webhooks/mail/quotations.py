@@ -27,10 +27,15 @@ NAMES_MAIL = re.compile(f"{ADDRESS.pattern}|-{{3}}")
 # An address as programs write it, and people seldom do; and Zoho's line, which ends as it begins,
 # with a time as people never write it.
 WRITTEN_BY = re.compile(r"<[^\s<>@]+@[^\s<>@]+\.[^\s<>@]+>")
+# Thunderbird and Roundcube name no address in some languages; a name begins with a capital letter.
+WHO: Final = r"(?:[\"']?[^\W\d_a-zß-ÿ]|[^\s@]{1,64}@)"
+WROTE = re.compile(
+    rf", {WHO}.* (?:escribió|escreveu|pisze|napisał(?:\(a\))?)\s?[:：]$|\bschreef (?:op \d|{WHO})"
+)
 BETWEEN_RULES = re.compile(r"-{3}.*:\d\d [+-]\d{4} .*-{3}")
 # Words of which a line has no more where a program broke it before "wrote:", or within <>.
 LAST_WORDS = 3
-RULE = re.compile(r"_{5,200}|-{3,40}[^-\n]{1,80}-{3,40}")
+RULE = re.compile(r"_{5,200}|-{3,40}[^-\n](?:[^\n]{0,78}[^-\n])?-{3,40}")
 # Outlook's lines above what it quotes, in whatever language: by whom, when, and to whom.
 LABEL = re.compile(r"[^\w<>@]{0,3}[^\W\d_][^:：@<>]{0,24}[:：]")
 MAILBOX, YEAR = re.compile(r"[<\[][^\s<\[@]{1,80}@"), re.compile(r"(?:19|20|25)\d\d")
@@ -129,21 +134,25 @@ def _introduced(lines: list[str], start: int) -> int:
 
 
 def _anyones(lines: list[str]) -> int | None:
-    """The line, or the first of two, that says in whatever language on which day and when somebody
-    with an address wrote what is below."""
+    """The line, or the first of two, that says on which day and when somebody wrote what is below:
+    in whatever language if with an address."""
     before = ""
     for number, line in enumerate(lines[:LINES]):
         said = _seen(line)
         is_zohos = BETWEEN_RULES.fullmatch(said) is not None
         if (is_zohos or said.endswith(COLONS)) and not QUOTED.match(said):
-            if _is_dated(said) and (is_zohos or WRITTEN_BY.search(said)):
+            if _is_dated(said) and (is_zohos or _is_written(said)):
                 return number
             both = f"{before} {said}"
             is_end = len(said.split()) <= LAST_WORDS and not before.endswith(ENDS)
-            if is_end and WRITTEN_BY.search(both) and _is_dated(both):
+            if is_end and _is_written(both) and _is_dated(both):
                 return number - 1
         before = said
     return None
+
+
+def _is_written(said: str) -> bool:
+    return WRITTEN_BY.search(said) is not None or WROTE.search(said) is not None
 
 
 def _seen(line: str) -> str:
@@ -188,13 +197,23 @@ def _is_dated(said: str) -> bool:
 
 
 def _outlooks(lines: list[str]) -> int | None:
-    """The line of the first header of Outlook's, which it writes in its user's language."""
+    """The line of the first header of Outlook's, which it writes in its user's language.
+
+    Zimbra says last when a mail was written, and GMX first.
+    """
     short = [line[:LINE_CHARACTERS].strip() for line in lines[:LINES]]
-    for start, (who, when, whom) in enumerate(zip(short, short[1:], short[2:], strict=False)):
-        is_one = all(map(LABEL.match, (who, when, whom))) and MAILBOX.search(who)
-        if is_one and YEAR.search(when) and TIME.search(when):
+    for start, header in enumerate(zip(short, short[1:], short[2:], strict=False)):
+        first, second, third = header
+        orders = ((first, second), (first, third), (second, first))
+        if all(map(LABEL.match, header)) and any(_names(*each) for each in orders):
             return start - (start > 0 and _is_rule(short[start - 1]))
     return None
+
+
+def _names(who: str, when: str) -> bool:
+    """Whether these lines of a header say by whom a mail was written, and when."""
+    has_day = YEAR.search(when) is not None or _is_dated(when)
+    return MAILBOX.search(who) is not None and TIME.search(when) is not None and has_day
 
 
 def _is_rule(line: str) -> bool:
