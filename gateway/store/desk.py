@@ -96,10 +96,9 @@ async def same_name(
 async def people(db: Connection, organization_id: UUID, text: str, tail: str) -> list[Row]:
     """`kind, id, name, email, phone, conversation_id` of leads and clients, ten of each at most.
 
-    By the beginning of a word of their names, of a mailbox, or by the end of a number.
+    By the beginnings of words of their names and mailboxes, or by the end of a number.
     """
-    escaped = text.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    rows = await db.fetch(_SQL["people"], organization_id, f"% {escaped}%", tail or None)
+    rows = await db.fetch(_SQL["people"], organization_id, text, tail or None)
     return [dict(row) for row in rows]
 
 

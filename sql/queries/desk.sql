@@ -103,21 +103,21 @@ WHERE c.organization_id = $1 AND c.merged_into IS NULL AND c.id <> $2
 ORDER BY c.last_message_at DESC, c.id LIMIT 10;
 
 -- name: people
--- Leads and clients of whose name or mailbox a word begins with $2, or whose number ends with the digits $3;
--- and their conversation, where they have one.
-SELECT found.*, c.id AS conversation_id FROM (
-  (SELECT 'lead' AS kind, id, name, email, phone FROM leads
-    WHERE organization_id = $1 AND (' ' || lower(name) LIKE $2 OR ' ' || lower(btrim(email, E' \t\r\n')) LIKE $2
-      OR right(regexp_replace(phone, '\D', '', 'g'), 7) = $3)
-    ORDER BY created_at DESC, id LIMIT 10)
+-- Leads and clients, the newest ten of each, that have words which begin with those of $2, or a number
+-- that ends with the digits $3; and their conversation, where they have one.
+WITH found AS MATERIALIZED (
+  SELECT * FROM gateway.search_people($2, $3, 10) WITH ORDINALITY AS f (kind, id, place)
+)
+SELECT f.kind, f.id, p.name, p.email, p.phone, c.id AS conversation_id
+FROM found f
+JOIN LATERAL (
+  SELECT name, email, phone FROM leads WHERE f.kind = 'lead' AND organization_id = $1 AND id = f.id
   UNION ALL
-  (SELECT 'client', id, name, email, phone FROM clients
-    WHERE organization_id = $1 AND (' ' || lower(name) LIKE $2 OR ' ' || lower(btrim(email, E' \t\r\n')) LIKE $2
-      OR right(regexp_replace(phone, '\D', '', 'g'), 7) = $3)
-    ORDER BY created_at DESC, id LIMIT 10)
-) AS found
+  SELECT name, email, phone FROM clients WHERE f.kind = 'client' AND organization_id = $1 AND id = f.id
+) p ON true
 LEFT JOIN gateway.conversations c ON c.organization_id = $1
-  AND (found.kind = 'lead' AND c.lead_id = found.id OR found.kind = 'client' AND c.client_id = found.id);
+  AND (f.kind = 'lead' AND c.lead_id = f.id OR f.kind = 'client' AND c.client_id = f.id)
+ORDER BY f.place;
 
 -- name: reached
 -- How lead $2 and client $3 are reached, as their rows have it; numbers are read in `country`.

@@ -186,6 +186,49 @@ async def test_contacts_are_found(db: Connection) -> None:
         assert {row["id"] for row in wanted} == {row["id"] for row in found}, typed
 
 
+# Everybody's names, so that the index has to tell who it is; newer ones than all others.
+CROWD = f"""
+INSERT INTO leads (id, organization_id, first_name, last_name, email, phone, created_at)
+  SELECT md5('crowd ' || n)::uuid, {ORG}, 'Yolanda', 'Crowd' || n, 'y.' || n || '@o''mail.example',
+    '07700 901' || 100 + n, now() + n * interval '1 second' FROM generate_series(0, 299) n;
+INSERT INTO clients (id, organization_id, first_name, last_name, email, phone)
+  SELECT md5('client')::uuid, {ORG}, 'Zelda', 'O''Brien-Lee', 'k@x.example', '+44 7700 900101';
+INSERT INTO leads (organization_id, first_name, last_name, phone)
+  SELECT id, 'Zelda', 'Number1', '07700 900101' FROM organizations WHERE id <> {ORG};
+"""  # noqa: S608
+# What is typed, the digits of it where it is a number; and the leads and the client whom it finds.
+PEOPLE: dict[tuple[str, str | None], list[str]] = {
+    ("zelda number3", None): ["lead 3"],
+    ("NUMB zel", None): [f"lead {n}" for n in range(5)],
+    ("z.1@", None): ["lead 1"],
+    ("o'br", None): ["client"],
+    ("brien-l", None): ["client"],
+    ("(07700) 900 101", "0900101"): ["lead 1", "client"],
+    ("yol", None): [f"crowd {n}" for n in range(299, 289, -1)],
+    ("yolanda crowd7", None): [f"crowd {n}" for n in (*range(79, 69, -1), 7)][:10],
+    ("elda", None): [],
+    ("-zelda", None): [*(f"lead {n}" for n in range(5)), "client"],
+    ('"', None): [],
+    ("%", None): [],
+    ("x " * 50, None): [],
+}
+
+
+async def test_people_are_found(db: Connection) -> None:
+    """By the beginnings of words of theirs, the newest ten of each kind first, however many there
+    are, or by the end of a number: the caller's alone."""
+    await db.execute("RESET ROLE")
+    await db.execute(CROWD)
+    await db.execute("SET ROLE authenticated")
+    for (typed, tail), expected in PEOPLE.items():
+        rows = await db.fetch("SELECT * FROM gateway.search_people($1, $2, 10)", typed, tail)
+        named = {name: await db.fetchval("SELECT md5($1)::uuid", name) for name in expected}
+        assert len(expected) == len(rows), typed
+        assert set(named.values()) == {row["id"] for row in rows}, typed
+        if "crowd" in typed or "yol" in typed:
+            assert list(named.values()) == [row["id"] for row in rows], typed
+
+
 OLD_FRIENDS = f"""
 INSERT INTO gateway.conversations (organization_id, id, name)
   SELECT {ORG}, md5('friend ' || n)::uuid, 'Yolanda' FROM generate_series(0, 8) n;

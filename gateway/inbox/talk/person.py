@@ -70,7 +70,7 @@ async def further(db: Connection, organization_id: UUID, row: Row) -> list[str]:
 
 
 async def search(visit: Visit, db: Connection, q: str) -> list[Row]:
-    """Leads and clients by the beginning of a name or mailbox, or by a whole number."""
+    """Leads and clients by beginnings of their names and mailboxes, or by a whole number."""
     if not q:
         return []
     tail = phone.tail(q) if "@" not in q else ""
