@@ -77,6 +77,28 @@ async def test_somebody_was_quicker(visitors: Visitors) -> None:
     assert 1 == len(await stage.sent())
 
 
+async def test_who_was_linked_by_mistake(visitors: Visitors) -> None:
+    """What was begun for a lead waits where they are linked; once that is taken back, it waits for
+    them again, and not in a stranger's form."""
+    scene = Scene(visitors.stage)
+    lead = await scene.lead("Grace", "Hopper", "+447700900701")
+    stranger = await scene.conversation(await scene.said("sms", ADA[0], "Who are you?"))
+    page = await visitors.open(MEMBER, path=f"/to/lead/{lead}")
+    text = page.get_by_label("Your message")
+    await text.fill("Dear Grace")
+    await page.goto(f"/inbox/c/{stranger}/link?person=grace")
+    await page.get_by_role("button", name="This one").click()
+    await api.expect(text).to_have_value("Dear Grace")
+
+    page.on("dialog", lambda dialog: dialog.accept())
+    await page.get_by_role("button", name="Not this lead").click()
+
+    await api.expect(page.locator("#contact")).not_to_contain_text("Hopper")
+    await api.expect(text).to_have_value("")
+    await page.goto(f"/inbox/to/lead/{lead}")
+    await api.expect(text).to_have_value("Dear Grace")
+
+
 async def test_what_was_found_far_up_is_in_view(visitors: Visitors) -> None:
     """It is marked, what comes in meanwhile is not shown as if it came next and is not read, and
     the latest messages are a click away."""

@@ -37,7 +37,7 @@
   // As one text that can be seen: a template that one of them fills can be chosen again. What was to
   // leave later does not leave at once.
   function joined(ours, theirs) {
-    const both = { ...ours, template: "" };
+    const both = { ...ours, template: "", begun: "" };
     if (!ours.send_at) Object.assign(both, { send_at: theirs.send_at, zone: theirs.zone });
     const subject = ownSubject(theirs);
     const isTaken = ours.channel !== "email" || ownSubject(ours);
@@ -48,9 +48,11 @@
 
   // A conversation was merged into another one: what waited in either waits there.
   const draftOf = (conversation) => `${DRAFTS}${who} ${conversation}`;
+  const waiting = (conversation) => JSON.parse(sessionStorage.getItem(draftOf(conversation)));
   function moved(was, now) {
-    const [theirs, ours] = [was, now].map((one) => JSON.parse(sessionStorage.getItem(draftOf(one))));
+    const [theirs, ours] = [was, now].map(waiting);
     if (!theirs) return;
+    theirs.begun = /^(lead|client) /.test(was) ? was : "";  // until something else is written
     try {
       sessionStorage.setItem(draftOf(now), JSON.stringify(ours ? joined(ours, theirs) : theirs));
       sessionStorage.removeItem(draftOf(was));
@@ -98,6 +100,7 @@
       delete kept[`offered.${name}`];
     }
     if (!kept.send_at) ["send_at", "zone"].forEach((name) => delete kept[name]);
+    delete kept.begun;
     return kept;
   }
 
@@ -137,7 +140,10 @@
   }
 
   // Somebody may have begun to write to the lead or client before anything was said.
+  // One who was linked by mistake has it back.
   const { was, lead, client } = middle.dataset;
+  const begun = waiting(here)?.begun;
+  if (begun && ![lead, client].includes(begun)) moved(here, begun);
   for (const one of [was, lead, client]) if (one) moved(one, here);
   if (!isWritten()) showKept(here);
   for (const kind of ["input", "change"]) {
