@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,12 +24,7 @@ from gateway.observability.logs import info_each, logger
 from gateway.observability.metrics import Metrics
 from gateway.store import kept_reports, queue, reports, suppressions
 from gateway.store.database import Connection, Database
-from gateway.store.errors import (
-    OF_ITS_ROWS,
-    HeldError,
-    RolledBackError,
-    TrialError,
-)
+from gateway.store.errors import OF_ITS_ROWS, HeldError, RolledBackError, TrialError
 from gateway.store.queue import Claimed
 from gateway.store.reports import Advance, Event
 
@@ -45,6 +40,8 @@ _FEW = 2
 _LATE = 15.0
 
 Taken = tuple[Claimed, Sent]
+# One of few, held while locked rows are waited for.
+_Slot = AbstractAsyncContextManager[object]
 
 
 class Recording:
@@ -67,19 +64,14 @@ class Recording:
     async def take(self, claimed: Claimed, sent: Sent, open_for: float) -> None:
         """The provider took it, `open_for` seconds after its request began; reports that came
         before this are applied with it."""
-        since, is_held = Moment.now(), False
+        since = Moment.now()
 
-        async def store() -> None:
-            nonlocal is_held
-            try:
-                if claimed.channel != Channel.EMAIL and open_for + since.steady_age() > _LATE:
-                    async with self._few if is_held else nullcontext():  # as in `save`
-                        await self._take_late(claimed, sent)
-                elif not await self._taking((claimed, sent)):
-                    raise HeldError("another transaction holds its row")
-            except OF_ITS_ROWS:
-                is_held = True
-                raise
+        async def store(slot: _Slot) -> None:
+            if claimed.channel != Channel.EMAIL and open_for + since.steady_age() > _LATE:
+                async with slot:
+                    await self._take_late(claimed, sent)
+            elif not await self._taking((claimed, sent)):
+                raise HeldError("another transaction holds its row")
 
         await self._until_stored(store)
 
@@ -109,21 +101,12 @@ class Recording:
 
     async def save(self, change: Callable[[Connection], Awaitable[Any]]) -> None:
         """Do `change` in a transaction of its own, again and again until it is stored."""
-        is_held = False
 
-        async def store() -> None:
-            nonlocal is_held
-            # Few at a time, else all connections could wait for one tenant's locked rows.
-            async with self._few if is_held else nullcontext():
-                try:
-                    # A short wait: it is tried again, and others have its connection meanwhile.
-                    async with self._database.as_service(patience=_PATIENCE) as db:
-                        await change(db)
-                except TrialError:
-                    return  # nothing of it is stored
-                except OF_ITS_ROWS:
-                    is_held = True
-                    raise
+        async def store(slot: _Slot) -> None:
+            # A short wait: it is tried again, and others have its connection meanwhile.
+            with suppress(TrialError):  # nothing of it is stored
+                async with slot, self._database.as_service(patience=_PATIENCE) as db:
+                    await change(db)
 
         await self._until_stored(store)
 
@@ -179,16 +162,30 @@ class Recording:
             await self.note(claimed, [event], change)
         return is_open
 
-    async def _until_stored(self, store: Callable[[], Awaitable[None]]) -> None:
+    async def _until_stored(self, store: Callable[[_Slot], Awaitable[None]]) -> None:
+        """Call `store` until it succeeds; from the first locked row on it gets one of few slots.
+
+        Otherwise all connections could wait for one tenant's locked rows.
+        """
+        is_held = False
+
+        async def attempt() -> None:
+            nonlocal is_held
+            try:
+                await store(self._few if is_held else nullcontext())
+            except OF_ITS_ROWS:
+                is_held = True
+                raise
+
         try:
-            await until_stored(store, most_defects=self._most_defects)
+            await until_stored(attempt, most_defects=self._most_defects)
         except asyncio.CancelledError:
-            # A worker that stops cuts what is under way, but this is known. Its second cut ends it,
-            # also where the first is what is known.
+            # A stopping worker cancels what is under way, but this outcome is known, so it is
+            # stored. The second cancellation ends it.
             task = asyncio.current_task()
             if task is None or task.cancelling() > 1:
                 raise
-            await until_stored(store, most_defects=self._most_defects)
+            await until_stored(attempt, most_defects=self._most_defects)
             raise
 
     async def _take_all(self, batch: Sequence[Taken]) -> list[bool]:
