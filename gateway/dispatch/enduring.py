@@ -1,4 +1,4 @@
-"""Storing what is known nowhere else: it is retried until the database takes it."""
+"""Storing outcomes that only this process knows: retried until the database takes them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gateway.store.errors import DatabaseAwayError
 
 _log = logger(__name__)
 
-# The longest pause in seconds, while the database is down, and after an unexpected error.
+# The longest pause in seconds: while the database is down, and after an unexpected error.
 _AWAY, _DEFECT = 2.0, 30.0
 
 

@@ -1,8 +1,8 @@
 """Recording: outcomes are stored, however long that takes.
 
-A provider's answer must not be lost because the database was down for a moment. An unexpected error
-is retried for some minutes: by then the entry's lease has long ended, and the provider is asked.
-Messages that providers took are stored together, as many as have come.
+A provider's answer must not be lost because the database was down for a moment. After an unexpected
+error storing is retried for some minutes: by then the entry's lease has long ended, and the
+provider is asked. All messages that providers took at the same time are recorded together.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from gateway.store.reports import Advance, Event
 
 _log = logger(__name__)
 
-# Outcomes that may wait; more than a worker has under way, so that none is ever turned away.
+# Outcomes that may wait: more than a worker can have, so that none is ever turned away.
 _ROOM = 1_000_000
 # Seconds to wait for a row that another transaction has locked.
 _PATIENCE = 1
 # How many outcomes with locked rows are tried at the same time.
 _FEW = 2
-# Seconds since a request began: an equal message may take its record for its own after 20.
+# Seconds since a request began; after 20, the provider's record may be given to an equal message.
 _LATE = 15.0
 
 Taken = tuple[Claimed, Sent]
@@ -63,7 +63,7 @@ class Recording:
 
     async def take(self, claimed: Claimed, sent: Sent, open_for: float) -> None:
         """The provider took it, `open_for` seconds after its request began; reports that came
-        before this are applied with it."""
+        before its answer are applied, too."""
         since = Moment.now()
 
         async def store(slot: _Slot) -> None:
@@ -76,8 +76,8 @@ class Recording:
         await self._until_stored(store)
 
     async def _take_late(self, claimed: Claimed, sent: Sent) -> None:
-        """The same, unless an equal one has the provider's id by now: then that was sent, and this
-        one will be asked about, and sent again."""
+        """The same, unless an equal message has the provider's id by now: then this one counts as
+        not sent, is asked about, and sent again."""
         async with self._database.as_service(patience=_PATIENCE) as db:
             await reports.take_turns(db, [sent.external_id])
             own = (claimed.organization_id, claimed.message_id)
@@ -88,8 +88,8 @@ class Recording:
         self._tell([(claimed, sent)], advances)
 
     async def adopt(self, claimed: Claimed, found: Sequence[Sent]) -> bool:
-        """Take it under the first of these ids that no other message has; False without any, and
-        where it has become known meanwhile what came of it."""
+        """Take it under the first of these ids that no other message has; False if there is none,
+        or if its outcome has become known meanwhile."""
         for sent in found:
             async with self._database.as_service() as db:
                 if not await queue.may_adopt(db, claimed, sent.external_id):
@@ -118,8 +118,8 @@ class Recording:
         *,
         first: Callable[[Connection], Awaitable[Any]] | None = None,
     ) -> None:
-        """Append events of an entry and advance its row, and do `first`, before, and `then` in the
-        same transaction."""
+        """Append events of an entry and advance its message; `first` is done before that, and
+        `then` after it, in the same transaction."""
         advances: list[Advance] = []
 
         async def change(db: Connection) -> None:
@@ -144,10 +144,8 @@ class Recording:
         *,
         is_first: bool = False,
     ) -> bool:
-        """Note what nobody knows for sure, unless `then` tells that it has become known.
-
-        It `is_first` where the event itself removes the entry.
-        """
+        """Note an event about an uncertain message, unless `then` is false: then its outcome has
+        become known. `is_first`: do `then` first, because the event itself removes the entry."""
         is_open = True
 
         async def change(db: Connection) -> None:
@@ -189,14 +187,14 @@ class Recording:
             raise
 
     async def _take_all(self, batch: Sequence[Taken]) -> list[bool]:
-        """What providers took, as many at a time as have come; False where a row is held."""
+        """Record what providers took, all at once; False for a message whose row is locked."""
         return await self._around(lambda wait: self._take_now(batch, wait))
 
     async def _take_now(self, batch: Sequence[Taken], wait: Wait) -> list[bool]:
         async with self._database.as_service(planned_once=True, patience=wait.seconds) as db:
             advances = await self._take(db, batch, "sent", waits=wait.for_rows)
         found = {advance.message_id for advance in advances}
-        # If it waited for locked rows, a message that is missing was deleted.
+        # If locked rows were waited for, a missing message was deleted.
         is_done = [wait.for_rows or claimed.message_id in found for claimed, _ in batch]
         self._tell([each for each, done in zip(batch, is_done, strict=True) if done], advances)
         return is_done
@@ -219,13 +217,13 @@ class Recording:
             ],
         )
         told = ToldByAnswers(batch, early)
-        # After what it follows from, so that it comes after that in the log of events.
+        # Second, so that these come later in the log of events.
         advances += await reports.record(db, [*early, *told.events])
         await told.store_consent(db)
         return advances
 
     def _tell(self, batch: Sequence[Taken], advances: Sequence[Advance]) -> None:
-        """Metrics and log lines for what is stored."""
+        """Count and log messages whose outcome is stored."""
         providers = {claimed.message_id: claimed.provider for claimed, _ in batch}
         now = datetime.now(UTC)
         for advance in advances:
