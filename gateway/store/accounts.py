@@ -58,7 +58,7 @@ async def staff_by_email(db: Connection, email: str) -> Row | None:
 
 
 async def staff_of_mailbox(db: Connection, email: str) -> list[UUID]:
-    """The `auth_id` of whoever has this e-mail address, in each organization that has one."""
+    """The `auth_id` of each member of staff with this e-mail address, in any organization."""
     return [row["auth_id"] for row in await db.fetch(_SQL["staff_of_mailbox"], email)]
 
 
@@ -147,10 +147,10 @@ async def update_account(
     credentials: bytes | None,
     same_as: datetime | None,
 ) -> None:
-    """Change what is not None.
+    """Change the values that are not None.
 
-    `same_as`: the credentials are of the same account at the provider as those that were stored at
-    that time, unless others were stored since; None: they are of another one.
+    `same_as`: the new credentials are of the same account at the provider as those stored at that
+    time, if these have not been changed since; None: they are of another one.
     """
     if credentials is not None:
         await db.execute(
@@ -160,9 +160,9 @@ async def update_account(
 
 
 async def delete_account(db: Connection, organization_id: UUID, account_id: UUID) -> bool:
-    """Delete an account with its senders; False where there is none.
+    """Delete an account with its senders, requests and kept reports; False if there is none.
 
-    And with all that came in for it, in one statement: see `forget_what_came`.
+    One statement deletes all of it, so most is deleted before: see `forget_what_came`.
     """
     return await db.fetchval(_SQL["delete_account"], organization_id, account_id) is not None
 
@@ -210,7 +210,7 @@ async def insert_sender(
     is_default: bool,
     rate: float | None,
 ) -> None:
-    """Store a sender; a new default takes the place of the old one."""
+    """Store a sender; a new default replaces the old one."""
     if is_default:
         await _clear_default(db, organization_id, channel)
     await db.execute(

@@ -1,4 +1,4 @@
-"""Leads and clients, and the context in which a request to send is read."""
+"""Leads and clients, and everything that requests to send refer to."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Wanted:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Context:
-    """What was found of it: rows as dicts, `known` newest first."""
+    """The rows that were found, as dicts; `known` are newest first."""
 
     country: str | None
     leads: list[Row]
@@ -93,10 +93,7 @@ async def search(
     cursor: Cursor | None,
     limit: int,
 ) -> Page:
-    """One page of leads or clients, newest first.
-
-    The one with which they come to `MOST_BYTES` is the page's last.
-    """
+    """One page of leads or clients, newest first, which ends once it has `MOST_BYTES`."""
     rows = await db.fetch(
         _SQL[f"list_{kind}s"],
         organization_id,

@@ -1,4 +1,4 @@
-"""What staff need around a conversation."""
+"""What the pages of the inbox show around a conversation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def unread(db: Connection, organization_id: UUID) -> int:
 async def written_since(
     db: Connection, organization_id: UUID, conversation_id: UUID, message_id: UUID | None
 ) -> int:
-    """How many messages of theirs came after one; how many there are if that is none (any more)."""
+    """How many inbound messages came after this one; if it is none (any more), all of them."""
     count: int = await db.fetchval(
         _SQL["written_since"], organization_id, conversation_id, message_id
     )
@@ -50,7 +50,7 @@ async def templates(db: Connection, organization_id: UUID, channel: str) -> list
 async def further_on(
     db: Connection, organization_id: UUID, conversation_id: UUID, message_id: UUID, count: int
 ) -> Cursor | None:
-    """The place of the message so many after one; None where there is none."""
+    """The place of the message that is `count` messages after this one; None if there is none."""
     row = await db.fetchrow(_SQL["further_on"], organization_id, conversation_id, message_id, count)
     return Cursor(*row) if row else None
 
@@ -72,7 +72,7 @@ async def retries(
 async def followed(
     db: Connection, organization_id: UUID, message_ids: Sequence[UUID]
 ) -> frozenset[UUID]:
-    """Those of the messages in whose place something else was sent (`fallback`)."""
+    """Those of the messages that were followed by a step of their `fallback`."""
     rows = await db.fetch(_SQL["followed"], organization_id, message_ids)
     return frozenset(row["message_id"] for row in rows)
 
@@ -106,7 +106,7 @@ async def people(db: Connection, organization_id: UUID, text: str, tail: str) ->
 async def reached(
     db: Connection, organization_id: UUID, *, lead_id: UUID | None, client_id: UUID | None
 ) -> list[Row]:
-    """`phone, email, country` of a lead and of a client, as they are written there."""
+    """`phone, email, country` of a lead and of a client, as stored."""
     rows = await db.fetch(_SQL["reached"], organization_id, lead_id, client_id)
     return [dict(row) for row in rows]
 

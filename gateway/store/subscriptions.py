@@ -1,4 +1,4 @@
-"""Subscriptions: who is told of events by webhook; their deliveries are another module's."""
+"""Subscriptions: services that get events by webhook (see `deliveries` for how)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def insert(
     credentials: bytes,
     most: int,
 ) -> bool:
-    """Store a subscription, told from now on; False where the organization has `most`."""
+    """Store a subscription to events from now on; False if the organization has `most` already."""
     await db.execute(_SQL["take_turn"], organization_id)
     made = await db.fetchval(
         _SQL["insert"],
@@ -86,7 +86,7 @@ async def replace_credentials(
 ) -> bool:
     """Replace the secrets, unless the subscription has been changed since `updated_at`.
 
-    `former_for`: seconds for which the secret before it signs, too; None: as long as before.
+    `former_for`: seconds for which the former secret signs, too; None: as long as before.
     """
     changed = await db.fetchval(
         _SQL["replace_credentials"],
@@ -100,7 +100,7 @@ async def replace_credentials(
 
 
 async def delete(db: Connection, organization_id: UUID, subscription_id: UUID) -> bool:
-    """Delete a subscription and what waits for it; False where there is none."""
+    """Delete a subscription with its deliveries; False if there is none."""
     return await db.fetchval(_SQL["delete"], organization_id, subscription_id) is not None
 
 
