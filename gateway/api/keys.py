@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from gateway.api.endpoint import Call, Endpoint
-from gateway.api.keyring import new_key
+from gateway.manage.keys import new_key
 from gateway.problems import found, not_found
 from gateway.shapes import accounts as shapes
 from gateway.shapes.base import Listed, PageQuery

@@ -12,8 +12,8 @@ from uuid import UUID, uuid4
 from channels import phone
 from channels.model import Channel
 from gateway import addresses, links, registry
-from gateway.api.keyring import new_key
 from gateway.ids import new_id
+from gateway.manage.keys import new_key
 from gateway.sign_in_mail import LINK_SECONDS
 from gateway.store import accounts, sessions
 from gateway.store.database import Database
