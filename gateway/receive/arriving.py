@@ -16,7 +16,7 @@ from gateway.observability.logs import info_each, logger
 from gateway.observability.metrics import Metrics
 from gateway.receive import incoming, reporting, writers
 from gateway.receive.incoming import Arrived
-from gateway.receive.reporting import Received, Reporting
+from gateway.receive.reporting import Received
 from gateway.store import contacts, conversations, media, messages, requests, suppressions
 from gateway.store.conversations import Placed
 from gateway.store.database import Connection, Database
@@ -42,12 +42,9 @@ class Kept:
 class Arriving:
     """Stores inbound messages and the requests that they came in."""
 
-    def __init__(
-        self, database: Database, vault: Vault, reporting: Reporting, metrics: Metrics
-    ) -> None:
+    def __init__(self, database: Database, vault: Vault, metrics: Metrics) -> None:
         self._database = database
         self._vault = vault
-        self._reporting = reporting
         self._metrics = metrics
         self._around = Around()
         self._batching = Batching(
@@ -98,7 +95,7 @@ class Arriving:
             )
             for organization_id, theirs in people.items():
                 await inheriting.inherit(db, organization_id, theirs)
-        self._reporting.count(told)
+        reporting.count(self._metrics, told)
         self.count(new)
         return [[placed[each.id] for each in arrived] for _, arrived in batch]
 

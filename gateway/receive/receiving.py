@@ -22,7 +22,7 @@ from gateway.lately import Lately
 from gateway.media.files import Files
 from gateway.observability.logs import logger
 from gateway.observability.metrics import Metrics
-from gateway.receive import incoming, reading
+from gateway.receive import incoming, reading, reporting
 from gateway.receive.applying import Applying, events_of
 from gateway.receive.arriving import Arriving
 from gateway.receive.hook_accounts import HookAccounts
@@ -81,7 +81,7 @@ class Receiving:
         self._certificates: dict[str, bytes] = {}
         self._around = Around()
         self._reporting = Reporting(database, metrics)
-        self._arriving = Arriving(database, vault, self._reporting, metrics)
+        self._arriving = Arriving(database, vault, metrics)
         self._applying = Applying(files, self._arriving)
         self._recipients = Recipients(database)
 
@@ -216,7 +216,7 @@ class Receiving:
             await requests.keep(db, [received.request])
             applied = await self._applying.apply(db, received, events, arrived, waits=wait.for_rows)
         await placing.join(self._database, organization_id, applied.placed)
-        self._reporting.count(applied.told)
+        reporting.count(self._metrics, applied.told)
         self._arriving.count(applied.arrived)
 
     async def _certificate(self, url: str) -> bytes:

@@ -26,7 +26,7 @@ from gateway.receive import lost, reading
 from gateway.receive.applying import Applied, Applying, events_of
 from gateway.receive.arriving import Arriving
 from gateway.receive.hook_accounts import HookAccounts
-from gateway.receive.reporting import Received, Reporting
+from gateway.receive.reporting import Received
 from gateway.registry import PROVIDERS, Provider
 from gateway.store import media, requests
 from gateway.store.database import Database
@@ -111,8 +111,7 @@ class Replaying:
         self._accounts = accounts
         self._around = Around()
         self._read_as: dict[UUID, UUID] = {}
-        arriving = Arriving(database, vault, Reporting(database, metrics), metrics)
-        self._applying = Applying(files, arriving)
+        self._applying = Applying(files, Arriving(database, vault, metrics))
 
     async def replay(
         self, wanted: Wanted, told: Callable[[Replayed], None] = lambda _: None

@@ -120,7 +120,7 @@ class Reporting:
             _log.exception("reports could not be applied")
             told = []
             await self._put_aside(batch)
-        self.count(told)
+        count(self._metrics, told)
         return [None] * len(batch)
 
     async def _store_now(self, batch: Sequence[Received], wait: Wait) -> list[Told]:
@@ -136,14 +136,10 @@ class Reporting:
             await record(db, batch, applies=False)
         return [None] * len(batch)
 
-    def count(self, told: Sequence[Told]) -> None:
-        """Count and log stored reports; called after the commit, because a failed transaction is
-        tried again."""
-        count(self._metrics, told)
-
 
 def count(metrics: Metrics, told: Sequence[Told]) -> None:
-    """Count and log stored reports."""
+    """Count and log stored reports; called after the commit, because a failed transaction is tried
+    again."""
     now = datetime.now(UTC)
     for each in told:
         metrics.advanced(each.advance, each.provider, now)

@@ -71,10 +71,9 @@ async def place(db: Connection, organization_id: UUID, places: Sequence[Place]) 
         }
         for n, each in enumerate(places)
     ]
-    if any(len(each.addresses) > 1 for each in places):
-        rows = await db.fetch(_SQL["place_people"], organization_id, as_stored(wanted))
-    else:
-        rows = await db.fetch(_SQL["place"], organization_id, as_stored(wanted))
+    has_several = any(len(each.addresses) > 1 for each in places)
+    statement = _SQL["place_people"] if has_several else _SQL["place"]
+    rows = await db.fetch(statement, organization_id, as_stored(wanted))
     found = {
         row["n"]: Placed(
             conversation_id=row["conversation_id"],

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from gateway.store.database import Connection
 from gateway.store.sql import queries
-from gateway.store.values import Row, as_json_pieces
+from gateway.store.values import Row, as_json_pieces, columns
 
 _SQL = queries("fallbacks")
 
@@ -63,7 +63,7 @@ async def claim(db: Connection, keys: Sequence[Key]) -> list[Due]:
     """Lock those of these fallbacks that are due and not locked by others."""
     if not keys:
         return []
-    rows = await db.fetch(_SQL["claim"], *map(list, zip(*keys, strict=True)))
+    rows = await db.fetch(_SQL["claim"], *columns(keys))
     return [Due(**row) for row in rows]
 
 
@@ -85,15 +85,15 @@ async def take_back(db: Connection, keys: Sequence[Key]) -> frozenset[UUID]:
     """Remove from the queue those messages that certainly have not left; returns their ids."""
     if not keys:
         return frozenset()
-    rows = await db.fetch(_SQL["take_back"], *map(list, zip(*keys, strict=True)))
+    rows = await db.fetch(_SQL["take_back"], *columns(keys))
     return frozenset(row["message_id"] for row in rows)
 
 
 async def end(db: Connection, keys: Sequence[Key]) -> None:
     """Remove the fallbacks of these messages."""
-    await db.execute(_SQL["end"], *map(list, zip(*keys, strict=True)))
+    await db.execute(_SQL["end"], *columns(keys))
 
 
 async def postpone(db: Connection, keys: Sequence[Key], seconds: float) -> None:
     """Try due fallbacks again in so many seconds."""
-    await db.execute(_SQL["postpone"], *map(list, zip(*keys, strict=True)), seconds)
+    await db.execute(_SQL["postpone"], *columns(keys), seconds)

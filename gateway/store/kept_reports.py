@@ -13,7 +13,7 @@ from gateway.ids import derived_id
 from gateway.store.database import Connection
 from gateway.store.reports import Event
 from gateway.store.sql import queries
-from gateway.store.values import as_json, as_stored
+from gateway.store.values import as_json, as_stored, columns
 
 _SQL = queries("kept_reports")
 # The key in the detail of a kept report for its changes of consent, which are no part of the event.
@@ -35,7 +35,7 @@ async def take_unmatched(
     """
     if not known:
         return []
-    rows = await db.fetch(_SQL["take_unmatched"], *map(list, zip(*known, strict=True)))
+    rows = await db.fetch(_SQL["take_unmatched"], *columns(known))
     return [_kept(row) for row in rows]
 
 

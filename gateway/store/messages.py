@@ -12,7 +12,7 @@ from gateway.store.paging import Cursor, Page, after, page, text_bytes
 from gateway.store.searching import corresponding, searching
 from gateway.store.sql import queries
 from gateway.store.telling import note
-from gateway.store.values import Row, as_json, as_json_pieces, as_stored, storable
+from gateway.store.values import Row, as_json, as_json_pieces, as_stored, columns, storable
 
 _SQL = queries("messages")
 
@@ -263,7 +263,7 @@ async def recall(
     """The answers that were given under idempotency keys (organization, key)."""
     if not keys:
         return {}
-    rows = await db.fetch(_SQL["recall"], *map(list, zip(*keys, strict=True)))
+    rows = await db.fetch(_SQL["recall"], *columns(keys))
     return {
         (row["organization_id"], row["key"]): Remembered(row["request_hash"], row["answer"])
         for row in rows
@@ -293,5 +293,5 @@ async def _answers(
 ) -> set[tuple[UUID, str]]:
     if not answers:
         return set()
-    rows = await db.fetch(statement, *map(list, zip(*answers, strict=True)))
+    rows = await db.fetch(statement, *columns(answers))
     return {(row["organization_id"], row["key"]) for row in rows}

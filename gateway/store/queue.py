@@ -12,7 +12,7 @@ from channels.frozen import frozen
 from gateway.store import reports
 from gateway.store.database import Connection, Database
 from gateway.store.sql import queries
-from gateway.store.values import as_json
+from gateway.store.values import as_json, columns
 
 _SQL = queries("queue")
 
@@ -146,7 +146,7 @@ async def give_back(
         for entry, seconds in entries
     ]
     if rows:
-        organizations, ids, claims, attempts, seconds = map(list, zip(*rows, strict=True))
+        organizations, ids, claims, attempts, seconds = columns(rows)
         await db.execute(_SQL["give_back"], organizations, ids, lease_id, claims, attempts, seconds)
 
 

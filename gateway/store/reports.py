@@ -14,7 +14,7 @@ from gateway.ids import derived_bytes
 from gateway.store.database import Connection
 from gateway.store.sql import queries
 from gateway.store.telling import note
-from gateway.store.values import as_json, as_stored
+from gateway.store.values import as_json, as_stored, columns
 
 _SQL = queries("reports")
 _RECORD = _SQL["record"]
@@ -226,5 +226,5 @@ async def addressees(
 
 async def external_ids(db: Connection, messages: Sequence[tuple[UUID, UUID]]) -> dict[UUID, str]:
     """The provider's ids of messages (organization, message), if they are known."""
-    rows = await db.fetch(_SQL["external_ids"], *map(list, zip(*messages, strict=True)))
+    rows = await db.fetch(_SQL["external_ids"], *columns(messages))
     return dict(map(tuple, rows))

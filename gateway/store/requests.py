@@ -11,7 +11,7 @@ from channels.frozen import frozen
 from gateway.store.codecs import as_object
 from gateway.store.database import Connection
 from gateway.store.sql import queries
-from gateway.store.values import as_json
+from gateway.store.values import as_json, columns
 
 _SQL = queries("requests")
 
@@ -42,24 +42,21 @@ class Kept:
 
 async def keep(db: Connection, requests: Sequence[RawRequest]) -> None:
     """Keep verified requests, for replay and for later questions."""
-    columns = zip(
-        *(
-            (
-                request.organization_id,
-                request.id,
-                request.account_id,
-                request.provider,
-                request.event,
-                request.method,
-                request.url,
-                as_json(dict(request.headers)),
-                request.body,
-            )
-            for request in requests
-        ),
-        strict=True,
-    )
-    await db.execute(_SQL["keep"], *map(list, columns))
+    rows = [
+        (
+            request.organization_id,
+            request.id,
+            request.account_id,
+            request.provider,
+            request.event,
+            request.method,
+            request.url,
+            as_json(dict(request.headers)),
+            request.body,
+        )
+        for request in requests
+    ]
+    await db.execute(_SQL["keep"], *columns(rows))
 
 
 async def after(

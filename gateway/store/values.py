@@ -20,6 +20,11 @@ _DEEPEST = 250
 _SIGN_IN = re.compile(r"(inbox(?:/|%2F)link(?:/|%2F))[\w-]{20,64}", re.IGNORECASE | re.ASCII)
 
 
+def columns(rows: Sequence[tuple[Any, ...]]) -> Iterator[list[Any]]:
+    """The columns of rows, at least one, as the parameters of a statement that unnests them."""
+    return map(list, zip(*rows, strict=True))
+
+
 def as_json(value: object) -> str:
     """JSON text for a parameter; UUIDs and times become strings that PostgreSQL casts."""
     return as_json_bytes(value).decode()
