@@ -17,14 +17,19 @@ from channels.model import Channel, Sent
 from channels.moment import Moment
 from gateway.batching import Batching
 from gateway.dispatch.answer_reports import ToldByAnswers
-from gateway.dispatch.enduring import until_stored
 from gateway.dispatch.events import ids, renamed, taken
 from gateway.held import Around, Wait
 from gateway.observability.logs import info_each, logger
 from gateway.observability.metrics import Metrics
 from gateway.store import kept_reports, queue, reports, suppressions
 from gateway.store.database import Connection, Database
-from gateway.store.errors import OF_ITS_ROWS, HeldError, RolledBackError, TrialError
+from gateway.store.errors import (
+    OF_ITS_ROWS,
+    DatabaseAwayError,
+    HeldError,
+    RolledBackError,
+    TrialError,
+)
 from gateway.store.queue import Claimed
 from gateway.store.reports import Advance, Event
 
@@ -38,6 +43,8 @@ _PATIENCE = 1
 _FEW = 2
 # Seconds since a request began; after 20, the provider's record may be given to an equal message.
 _LATE = 15.0
+# The longest pause in seconds: while the database is down, and after an unexpected error.
+_AWAY, _DEFECT = 2.0, 30.0
 
 Taken = tuple[Claimed, Sent]
 # One of few, held while locked rows are waited for.
@@ -176,14 +183,14 @@ class Recording:
                 raise
 
         try:
-            await until_stored(attempt, most_defects=self._most_defects)
+            await _endure(attempt, self._most_defects)
         except asyncio.CancelledError:
             # A stopping worker cancels what is under way, but this outcome is known, so it is
             # stored. The second cancellation ends it.
             task = asyncio.current_task()
             if task is None or task.cancelling() > 1:
                 raise
-            await until_stored(attempt, most_defects=self._most_defects)
+            await _endure(attempt, self._most_defects)
             raise
 
     async def _take_all(self, batch: Sequence[Taken]) -> list[bool]:
@@ -250,3 +257,27 @@ class Recording:
                     for claimed in told
                 ),
             )
+
+
+async def _endure(store: Callable[[], Awaitable[None]], most_defects: int) -> None:
+    """Call `store` until it succeeds, however long the database is down.
+
+    After `most_defects` unexpected errors, raises the last one.
+    """
+    wait, defects = 0.1, 0
+    while True:
+        try:
+            await store()
+        except DatabaseAwayError as error:
+            _log.warning("the database is away, an outcome waits", error=str(error))
+            longest = _AWAY
+        except Exception:
+            defects += 1
+            if defects >= most_defects:
+                raise
+            _log.exception("an outcome could not be stored, it waits")
+            longest = _DEFECT
+        else:
+            return
+        await asyncio.sleep(wait)
+        wait = min(wait * 2, longest)

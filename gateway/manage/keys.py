@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+from dataclasses import dataclass
 from uuid import UUID
 
 from gateway.ids import new_id
@@ -15,10 +16,16 @@ from gateway.store.database import Connection
 PREFIX = 16
 
 
-async def new_key(
-    db: Connection, organization_id: UUID, name: str, *, is_test: bool
-) -> tuple[UUID, str]:
-    """The id of a new key and the key: 32 random bytes behind `gw_live_`, `gw_test_`.
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """An API key, shown once."""
+
+    id: UUID
+    key: str
+
+
+async def new_key(db: Connection, organization_id: UUID, name: str, *, is_test: bool) -> NewKey:
+    """A new key: 32 random bytes behind `gw_live_` or `gw_test_`.
 
     It is stored as its look-up prefix and its digest, so nobody can be shown it again.
     """
@@ -28,7 +35,7 @@ async def new_key(
     await accounts.insert_api_key(
         db, key_id, organization_id, name, key[:PREFIX], digest_of(key), is_test=is_test
     )
-    return key_id, key
+    return NewKey(key_id, key)
 
 
 def digest_of(key: str) -> bytes:
