@@ -11,7 +11,7 @@ from uuid import UUID
 from channels.frozen import frozen
 from gateway.store.database import Connection
 from gateway.store.paging import Cursor, Page, after, cut_page
-from gateway.store.sql import queries
+from gateway.store.sql import fetch_row, queries
 from gateway.store.telling import note
 from gateway.store.values import Row, as_json, as_stored, storable
 
@@ -199,8 +199,7 @@ async def reply(
 
     `id, channel, is_theirs, subject, their_address, our_address`; None if there is no message.
     """
-    row = await db.fetchrow(_SQL["reply"], organization_id, conversation_id, channel)
-    return dict(row) if row else None
+    return await fetch_row(db, _SQL["reply"], organization_id, conversation_id, channel)
 
 
 async def hold(db: Connection, organization_id: UUID, conversation_id: UUID) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from gateway.store.database import Connection
 from gateway.store.paging import Cursor
-from gateway.store.sql import queries
+from gateway.store.sql import fetch_rows, queries
 from gateway.store.values import Row
 
 _SQL = queries("desk")
@@ -15,7 +15,7 @@ _SQL = queries("desk")
 
 async def staff(db: Connection, organization_id: UUID) -> list[Row]:
     """`id, name` of the colleagues to whom a conversation can be assigned, by name."""
-    return [dict(row) for row in await db.fetch(_SQL["staff"], organization_id)]
+    return await fetch_rows(db, _SQL["staff"], organization_id)
 
 
 async def unread(db: Connection, organization_id: UUID) -> int:
@@ -36,7 +36,7 @@ async def written_since(
 
 async def senders(db: Connection, organization_id: UUID) -> list[Row]:
     """`channel, address, is_default, provider` of the addresses that can be sent from."""
-    return [dict(row) for row in await db.fetch(_SQL["senders"], organization_id)]
+    return await fetch_rows(db, _SQL["senders"], organization_id)
 
 
 async def templates(db: Connection, organization_id: UUID, channel: str) -> list[Row]:
@@ -44,7 +44,7 @@ async def templates(db: Connection, organization_id: UUID, channel: str) -> list
 
     They come by name. `named` are the options that say which of the provider's templates each is.
     """
-    return [dict(row) for row in await db.fetch(_SQL["templates"], organization_id, channel)]
+    return await fetch_rows(db, _SQL["templates"], organization_id, channel)
 
 
 async def further_on(
@@ -89,8 +89,7 @@ async def same_name(
     db: Connection, organization_id: UUID, conversation_id: UUID, name: str
 ) -> list[Row]:
     """`id, last_message_at, channels` of other conversations with somebody of this name."""
-    rows = await db.fetch(_SQL["same_name"], organization_id, conversation_id, name)
-    return [dict(row) for row in rows]
+    return await fetch_rows(db, _SQL["same_name"], organization_id, conversation_id, name)
 
 
 async def people(db: Connection, organization_id: UUID, text: str, tail: str) -> list[Row]:
@@ -99,16 +98,14 @@ async def people(db: Connection, organization_id: UUID, text: str, tail: str) ->
     By the beginning of a word of their names, of a mailbox, or by the end of a number.
     """
     escaped = text.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    rows = await db.fetch(_SQL["people"], organization_id, f"% {escaped}%", tail or None)
-    return [dict(row) for row in rows]
+    return await fetch_rows(db, _SQL["people"], organization_id, f"% {escaped}%", tail or None)
 
 
 async def reached(
     db: Connection, organization_id: UUID, *, lead_id: UUID | None, client_id: UUID | None
 ) -> list[Row]:
     """`phone, email, country` of a lead and of a client, as stored."""
-    rows = await db.fetch(_SQL["reached"], organization_id, lead_id, client_id)
-    return [dict(row) for row in rows]
+    return await fetch_rows(db, _SQL["reached"], organization_id, lead_id, client_id)
 
 
 async def belonging(

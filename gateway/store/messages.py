@@ -10,7 +10,7 @@ from uuid import UUID
 from gateway.store.database import Connection
 from gateway.store.paging import Cursor, Page, after, page, text_bytes
 from gateway.store.searching import corresponding, searching
-from gateway.store.sql import queries
+from gateway.store.sql import fetch_row, queries
 from gateway.store.telling import note
 from gateway.store.values import Row, as_json, as_json_pieces, as_stored, columns, storable
 
@@ -179,8 +179,7 @@ async def parts(db: Connection, organization_id: UUID, message_id: UUID) -> Row 
 
 async def get(db: Connection, organization_id: UUID, message_id: UUID) -> Row | None:
     """One message, or None where the caller can see none."""
-    row = await db.fetchrow(_SQL["get"], organization_id, message_id)
-    return dict(row) if row else None
+    return await fetch_row(db, _SQL["get"], organization_id, message_id)
 
 
 async def sent_again(db: Connection, organization_id: UUID, ids: Sequence[UUID]) -> UUID | None:

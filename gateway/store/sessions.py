@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from gateway.store.database import Connection
-from gateway.store.sql import queries
+from gateway.store.sql import fetch_row, queries
 from gateway.store.values import Row
 
 _SQL = queries("sessions")
@@ -66,8 +66,7 @@ async def insert_link(
 
 async def find_link(db: Connection, organization_id: UUID, link_id: UUID) -> Row | None:
     """The member of staff of a valid link: `auth_id`, `email`, `organization`."""
-    row = await db.fetchrow(_SQL["find_link"], organization_id, link_id)
-    return dict(row) if row else None
+    return await fetch_row(db, _SQL["find_link"], organization_id, link_id)
 
 
 async def use_link(db: Connection, organization_id: UUID, link_id: UUID) -> UUID | None:
@@ -89,5 +88,4 @@ async def count_attempts(db: Connection, limits: Mapping[bytes, int], *, seconds
 
 async def me(db: Connection, auth_id: UUID) -> Row | None:
     """The row of an active member of staff, read as that person; None for anybody else."""
-    row = await db.fetchrow(_SQL["me"], auth_id)
-    return dict(row) if row else None
+    return await fetch_row(db, _SQL["me"], auth_id)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from gateway.store.database import Connection
 from gateway.store.paging import Cursor, Page, after, page
-from gateway.store.sql import queries
+from gateway.store.sql import fetch_row, queries
 from gateway.store.values import Row
 
 _SQL = queries("subscriptions")
@@ -47,8 +47,7 @@ async def search(db: Connection, organization_id: UUID, cursor: Cursor | None, l
 
 async def get(db: Connection, organization_id: UUID, subscription_id: UUID) -> Row | None:
     """One subscription, without its secret."""
-    row = await db.fetchrow(_SQL["get"], organization_id, subscription_id)
-    return dict(row) if row else None
+    return await fetch_row(db, _SQL["get"], organization_id, subscription_id)
 
 
 async def update(

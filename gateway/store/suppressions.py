@@ -12,7 +12,7 @@ from zlib import crc32
 from channels.frozen import frozen
 from gateway.store.database import Connection
 from gateway.store.paging import Cursor, Page, after, page
-from gateway.store.sql import queries
+from gateway.store.sql import fetch_row, fetch_rows, queries
 from gateway.store.values import Row, as_json, as_stored, storable
 
 _SQL = queries("suppressions")
@@ -150,8 +150,7 @@ async def said_elsewhere(
     """The valid statements of people about one of their addresses, for each of their other
     addresses (`also`) that has none."""
     wanted = [{"n": n, **asdict(each)} for n, each in enumerate(people)]
-    rows = await db.fetch(_SQL["said_elsewhere"], organization_id, as_stored(wanted))
-    return [dict(row) for row in rows]
+    return await fetch_rows(db, _SQL["said_elsewhere"], organization_id, as_stored(wanted))
 
 
 async def held_against(
@@ -194,16 +193,14 @@ async def search(
 
 async def get(db: Connection, organization_id: UUID, suppression_id: UUID) -> Row | None:
     """One suppression."""
-    row = await db.fetchrow(_SQL["get"], organization_id, suppression_id)
-    return dict(row) if row else None
+    return await fetch_row(db, _SQL["get"], organization_id, suppression_id)
 
 
 async def find(
     db: Connection, organization_id: UUID, channel: str, address: str, reason: str
 ) -> Row | None:
     """The suppression of an address for a reason."""
-    row = await db.fetchrow(_SQL["find"], organization_id, channel, address, reason)
-    return dict(row) if row else None
+    return await fetch_row(db, _SQL["find"], organization_id, channel, address, reason)
 
 
 async def standing(db: Connection, organization_id: UUID, pairs: Sequence[Pair]) -> list[Standing]:

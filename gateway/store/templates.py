@@ -9,7 +9,7 @@ from uuid import UUID
 
 from gateway.store.database import Connection
 from gateway.store.paging import MOST_BYTES, Cursor, Page, after, cut_page
-from gateway.store.sql import queries
+from gateway.store.sql import fetch_row, queries
 from gateway.store.values import Row, as_json
 
 _SQL = queries("templates")
@@ -41,8 +41,7 @@ async def search(
 
 async def get(db: Connection, organization_id: UUID, template_id: UUID) -> Row | None:
     """One template, with uses that are not yet added to its counter."""
-    row = await db.fetchrow(_SQL["get"], organization_id, template_id)
-    return dict(row) if row else None
+    return await fetch_row(db, _SQL["get"], organization_id, template_id)
 
 
 async def insert(

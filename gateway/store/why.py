@@ -8,7 +8,7 @@ from uuid import UUID
 
 from gateway.store import media, messages
 from gateway.store.database import Connection
-from gateway.store.sql import queries
+from gateway.store.sql import fetch_rows, queries
 from gateway.store.values import Row, storable
 from gateway.why import File, Other, Queued, Reference, Story, reference
 
@@ -98,15 +98,13 @@ async def suppressed(db: Connection, organization_id: UUID | None, text: str) ->
     """
     meant = await _meant(db, organization_id, text)
     await db.execute("SET LOCAL plan_cache_mode = force_custom_plan")
-    found = await db.fetch(_SQL["suppressed"], organization_id, list(meant.addresses))
-    return [dict(row) for row in found]
+    return await fetch_rows(db, _SQL["suppressed"], organization_id, list(meant.addresses))
 
 
 async def own(db: Connection, organization_id: UUID | None, text: str) -> list[Row]:
     """Organizations that have an address as a sender: `organization_id, channels`, at most 20."""
     meant = await _meant(db, organization_id, text)
-    found = await db.fetch(_SQL["own"], organization_id, list(meant.addresses))
-    return [dict(row) for row in found]
+    return await fetch_rows(db, _SQL["own"], organization_id, list(meant.addresses))
 
 
 async def _meant(db: Connection, organization_id: UUID | None, text: str) -> Reference:
