@@ -7,6 +7,7 @@ from base64 import b64decode
 from binascii import Error as Base64Error
 from binascii import a2b_qp
 
+from channels import filenames
 from webhooks.mail.charsets import decode, unlabelled
 from webhooks.values import stored
 
@@ -66,8 +67,4 @@ def filename(given: str | None) -> str | None:
     """A file's name without path and invisible characters; None if nothing is left."""
     name = UNSEEN.sub("", re.split(r"[/\\]", stored(given or ""))[-1])
     name = " ".join(name.replace('"', "").split()).strip(". ")
-    if len(name) > FILENAME_CHARACTERS:
-        stem, dot, ending = name.rpartition(".")
-        is_ending = dot and len(ending) <= 10
-        name = stem[: FILENAME_CHARACTERS - 11] + dot + ending if is_ending else name
-    return name[:FILENAME_CHARACTERS] or None
+    return filenames.cut(name, FILENAME_CHARACTERS) or None
