@@ -40,7 +40,6 @@ class Claimed:
     organization_id: UUID
     message_id: UUID
     sender_id: UUID | None
-    priority: int
     phase: str
     claims: int
     attempts: int
@@ -51,7 +50,6 @@ class Claimed:
     attempt_age: float | None
     is_test: bool
     was_leased: bool
-    run_at: datetime
     channel: str
     from_address: str
     to_address: str

@@ -119,8 +119,8 @@ WITH RECURSIVE organizations AS (
     SELECT o.settings FROM public.organizations o WHERE o.id = t.organization_id OFFSET 0
   ) o
 )
-SELECT t.organization_id, t.message_id, t.sender_id, t.priority, t.phase, t.claims, t.attempts,
-  t.refusals, t.asked, t.open_for, t.begun_at, t.is_test, t.was_leased, t.run_at, t.attempt_age,
+SELECT t.organization_id, t.message_id, t.sender_id, t.phase, t.claims, t.attempts, t.refusals,
+  t.asked, t.open_for, t.begun_at, t.is_test, t.was_leased, t.attempt_age,
   coalesce(t.expires_at <= now(), false) AS is_expired,
   -- two extracts, because before PostgreSQL 17 nothing can be subtracted from infinity
   (extract(epoch FROM t.expires_at)::double precision
