@@ -1,4 +1,4 @@
-"""Canceling: a message is canceled, unless a worker has claimed it."""
+"""Canceling a message, unless a worker has claimed it."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class ToldByAnswers:
                 if isinstance(each, StatusReport):
                     self.events.append(report_event(account, each, claimed.message_id))
                 elif isinstance(each, ConsentChange):
-                    # Dated by the answer: a START may come before this is stored.
+                    # Dated as told: this may be stored much later, after a START of theirs.
                     change = replace(each, occurred_at=each.occurred_at or told.at)
                     self._changes.setdefault(account.id, (account, []))[1].append(change)
 

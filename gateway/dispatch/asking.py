@@ -156,7 +156,7 @@ def _is_certain(claimed: Claimed, age: float, sure_after: float) -> bool:
     """Whether a message that the provider does not list was certainly not taken.
 
     `age` is by the database's clock. If that was set forward since the attempt, less time has
-    passed than it says; if it was set back, too late a part of the list may have been read.
+    passed than it says; if it was set back, the list may begin too late to have the message.
     """
     return min(age, claimed.open_for) >= sure_after and claimed.open_for - age <= _SET_BACK
 

@@ -59,7 +59,7 @@ def attempt(claimed: Claimed) -> Event:
 
 
 def taken(claimed: Claimed, sent: Sent, kind: str) -> Event:
-    """The provider took the message, as its answer or a question told."""
+    """The provider took the message, as its answer or its list says."""
     return event_of(
         claimed,
         f"taken:{sent.external_id}",
