@@ -1,4 +1,4 @@
-"""What a file that goes out may be called, on every channel."""
+"""The names of files: which ones may be sent, and how long ones are cut."""
 
 from __future__ import annotations
 
@@ -32,6 +32,14 @@ def nearest(name: str | None) -> str | None:
         kept = dot + ending if len(ending) <= _ENDING else ""  # it is opened by that
         clean = clean[: CHARACTERS - len(kept)] + kept
     return clean if clean.strip(" .") else None
+
+
+def cut(name: str, most: int) -> str:
+    """A name of at most `most` characters, which keeps a short ending: files are opened by it."""
+    stem, dot, ending = name.rpartition(".")
+    if len(name) <= most or not dot or len(ending) > _ENDING:
+        return name[:most]
+    return stem[: most - _ENDING - 1] + dot + ending
 
 
 def _is_refused(character: str) -> bool:

@@ -1,4 +1,4 @@
-"""Addresses by channel: how one is read, how it is compared, and where a contact has it."""
+"""Addresses by channel: reading and comparing them, and those of contacts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from channels.model import Channel
 
 
 def read(channel: Channel, text: str, country: str | None) -> str | None:
-    """An address to write to in its stored form, or None where it is none on this channel."""
+    """An address to write to in its stored form, or None if it is none on this channel."""
     if channel is Channel.EMAIL:
         return email.to_mailbox(text.strip())
     if channel is Channel.WHATSAPP:
@@ -19,10 +19,10 @@ def read(channel: Channel, text: str, country: str | None) -> str | None:
 
 
 def _other_form(text: str) -> str | None:
-    """A number in the form in which WhatsApp brings it, though nobody dials it so any more.
+    """A number in a former form that WhatsApp still uses, though it cannot be dialled any more.
 
     Mexico's 1 after the 52, or the eight digits that numbers of Côte d'Ivoire and Benin once had:
-    who writes to us from such an address must get an answer.
+    people who write to us from such an address must get an answer.
     """
     number = text.strip().removeprefix(whatsapp.PREFIX).strip()
     if phone.is_former(number):
@@ -32,24 +32,24 @@ def _other_form(text: str) -> str | None:
 
 
 def fits(channel: Channel, address: str) -> bool:
-    """Whether a stored address of somebody's is one that this channel can go to.
+    """Whether a stored address is one that this channel can reach.
 
-    WhatsApp alone goes to its user ids, and to numbers in a form that nobody dials any more.
+    Only WhatsApp reaches its user ids, and numbers in a form that nobody dials any more.
     """
     return read(channel, address, None) is not None
 
 
 def sender(channel: Channel, text: str) -> str | None:
-    """An address to send from in its stored form, or None where it is none on this channel."""
+    """An address to send from in its stored form, or None if it is none on this channel."""
     if channel is Channel.SMS:
         return phone.sms_sender(text)
     return read(channel, text, None)
 
 
 def sought(text: str, country: str | None) -> str:
-    """An address that messages are looked for by, as they have it: a number in E.164.
+    """The address of a search in the form that messages have: numbers in E.164.
 
-    What may be a short code or a name stays as it is: some countries have numbers as short.
+    A possible short code or name stays as it is, though some countries have numbers as short.
     """
     text = text.strip()
     if "@" in text:
@@ -60,7 +60,7 @@ def sought(text: str, country: str | None) -> str:
 
 
 def key(channel: Channel, address: str) -> str:
-    """The one form in which an address is suppressed, and correspondence with it kept."""
+    """The form of an address in suppressions and in correspondence."""
     if channel is Channel.EMAIL:
         return email.key(address)
     if channel is Channel.WHATSAPP:
@@ -69,12 +69,12 @@ def key(channel: Channel, address: str) -> str:
 
 
 def forms(channel: Channel, address: str) -> tuple[str, ...]:
-    """The address in every form in which somebody may be suppressed: gateway.address_forms."""
+    """All forms of an address that a suppression may have, as `gateway.address_forms` in SQL."""
     return (key(channel, address),) if channel is Channel.EMAIL else phone.variants(address)
 
 
 def of_contact(channel: Channel, contact: Mapping[str, Any], country: str | None) -> str | None:
-    """Where a lead or client is reached on this channel."""
+    """The address of a lead or client on this channel, or None."""
     written = contact["email" if channel is Channel.EMAIL else "phone"] or ""
     return read(channel, written, country) if written else None
 
@@ -86,24 +86,24 @@ def all_of(contact: Mapping[str, Any], country: str | None) -> list[str]:
 
 
 def is_contact(contact: Mapping[str, Any], address: str, country: str | None) -> bool:
-    """Whether an address, of whatever channel, is that of this lead or client."""
+    """Whether an address, of any channel, is one of this lead or client."""
     return identity(address) in identities(contact, country)
 
 
 def identity(address: str) -> str:
-    """The one form of an address, of whatever channel, by which a contact is known."""
+    """The form of an address, of any channel, by which contacts are compared."""
     return email.key(address) if "@" in address else phone.canonical(address)
 
 
 def identities(contact: Mapping[str, Any], country: str | None) -> set[str]:
-    """What a lead or client is known by: `identity` of each address."""
+    """The `identity` of each address of a lead or client."""
     number = phone.to_e164(contact["phone"] or "", country)
     numbers = [phone.canonical(number)] if number else []
     return {*numbers, *(email.spellings(contact["email"]) if contact["email"] else ())}
 
 
 def invalid(channel: Channel, country: str | None) -> str:
-    """What is wrong with an address that could not be read, and how one is written."""
+    """What is wrong with an address that could not be read, and how to write it."""
     if channel is Channel.EMAIL:
         return "is not an e-mail address: write it as ada@example.com, without a name"
     national = (

@@ -1,4 +1,4 @@
-"""Again: what was undone is done once more, and what is too much for one transaction in steps."""
+"""Again: a transaction that was rolled back is repeated once; a long one is done in steps."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _PAUSE = 0.1
 
 
 async def once_more(do: Callable[[], Awaitable[R]], undone: tuple[type[Exception], ...]) -> R:
-    """Do it, and once more after an error which says that certainly nothing was done."""
+    """Call `do`, and once more after an error of `undone`, which says that nothing was done."""
     with suppress(*undone):
         return await do()
-    # Whoever it was ended for is awake by then: else both could wait for each other again.
+    # After a pause, in which the other transaction goes on: else both could deadlock again.
     await asyncio.sleep(_PAUSE)
     return await do()
 
 
 async def in_steps(step: Callable[[], Awaitable[bool | None]], seconds: float) -> bool | None:
-    """Take a step until it says that it was the last, or so many seconds are over: then None."""
+    """Call `step` until it returns a result, or so many seconds are over: then None."""
     ends = time.monotonic() + seconds
     while (done := await step()) is None and time.monotonic() < ends:
         pass

@@ -1,21 +1,20 @@
-"""Batching: what concurrent callers want is done together, in one flush or a few at a time.
+"""Batching: the items of concurrent callers are done together, in one flush or a few at a time.
 
-There is no timer: the first item is done at once, and the next batch is what arrived meanwhile, and
-what the event loop brings while it goes round a few times more. So a single caller waits for
-nobody, and under load one commit serves hundreds.
+There is no timer: the first item is done at once, and the next batch is what has arrived meanwhile,
+and during a few more turns of the event loop. So a single caller waits for nobody, and under load
+one commit serves hundreds.
 
 - No caller gets an answer before the flush that did its item has returned.
 - An item that fails, fails alone: its batch is tried again in halves.
-- An item that waits for another program's lock, or is slow (`held`), delays its owner alone: the
-  other owners' are done apart, and that owner's other items go their own way until one of them
-  succeeds.
-- An error that concerns everybody (the database went away) fails each item, with an error of its
-  own, and without another attempt: nobody knows what was done. Where certainly nothing was (a
-  deadlock, which PostgreSQL ended), the batch is done once more.
-- A caller that is cancelled takes only its own item along; an item that is under way is finished.
-- Owners take turns: an item waits for one item of each other owner, not for all of theirs. An
-  owner whose next item does not fit into a batch is passed over, and comes first in the next one.
-- A full buffer refuses at once, but nothing that is within its owner's equal share of the room.
+- An item that waits for another program's lock, or is slow (`held`), delays only its owner: the
+  items of other owners are done apart, and so are further ones of that owner, until one succeeds.
+- An error that concerns everybody (the database is away) fails every item, with an error of its
+  own, and without another attempt, because it is not known what was done. If certainly nothing was
+  done (PostgreSQL ended a deadlock), the batch is done once more.
+- A caller that is cancelled removes only its own item; an item that is under way is finished.
+- Owners take turns: an item waits for one item of each other owner, not for all of theirs. An owner
+  whose next item does not fit into a batch is skipped, and comes first in the next one.
+- A full buffer refuses items at once, except those within their owner's equal share of the room.
 """
 
 from __future__ import annotations
@@ -33,8 +32,8 @@ from gateway.store.errors import DatabaseAwayError
 
 # How many held batches are tried at the same time.
 _FEW = 2
-# A batch sets out once this many turns of the event loop in a row have brought nothing, and after
-# so many at the latest. From a socket to here a request takes three of them.
+# A batch starts once so many turns of the event loop in a row have brought no item, at the latest
+# after `_TURNS`. From its socket to here a request takes three.
 _QUIET_TURNS = 4
 _TURNS = 40
 
@@ -50,7 +49,7 @@ class _Wish(Generic[T, R]):
 
 
 class _Held(Generic[T, R]):
-    """Owners who met another program's lock just now: each has a batching of its own."""
+    """Owners who met another program's lock lately: each has a batching of its own."""
 
     def __init__(self, make: Callable[[], Batching[T, R]]) -> None:
         self._make = make
@@ -58,7 +57,7 @@ class _Held(Generic[T, R]):
         self._batchings: dict[Hashable, Batching[T, R]] = {}
 
     def add(self, owner: Hashable) -> None:
-        """This owner met a lock: keep it apart until something succeeds, or for a while."""
+        """Keep an owner apart, who met a lock, for a while or until one of its items succeeds."""
         self._lately.add(owner)
         for gone in [each for each in self._batchings if each not in self._lately]:
             del self._batchings[gone]
@@ -70,19 +69,19 @@ class _Held(Generic[T, R]):
         return self._batchings.setdefault(owner, self._make())
 
     def remove(self, owner: Hashable) -> None:
-        """Something of this owner's was done."""
+        """Keep an owner apart no longer: one of its items was done."""
         self._lately.remove(owner)
 
 
 class Batching(Generic[T, R]):
     """Does the items of concurrent callers together.
 
-    `do` does all of a batch or nothing (it is one transaction), and answers each item in order.
-    `shared` are errors that no single item causes; `undone` are those after which certainly nothing
-    was done, whenever they come; so are `held`, which the items of one `owner` cause. A batch has
-    at most `most` units, or one item of any size; `room` units may wait. With several `lanes`
-    another batch starts beside those under way once as much waits as they hold: it need not wait
-    for their commit, and no batch is small only because a lane is free.
+    `do` does all items of a batch or none (it is one transaction), and answers them in order.
+    `shared` are errors that no single item causes; after errors of `undone` certainly nothing was
+    done, and neither after `held` ones, which the items of one `owner` cause. A batch has at most
+    `most` units, or one item of any size; `room` units may wait. With several `lanes` another batch
+    starts beside those under way once as much waits as they have: so it need not wait for their
+    commit, but no batch is small only because a lane is free.
     """
 
     def __init__(
@@ -108,12 +107,12 @@ class Batching(Generic[T, R]):
         self._waiting: Lines[_Wish[T, R]] = Lines()
         self._doing_size = 0
         self._is_gathering = False
-        # How many items the newest batch had: one is the sign of a caller that is alone.
+        # How many items the newest batch had: with one, there is probably only one caller.
         self._newest = 0
         self._flushing: set[asyncio.Task[None]] = set()
         self._passed_on: set[asyncio.Task[R]] = set()
-        # Few, because the others need connections, too. Two semaphores, so that batches known to be
-        # held take no place from those that only may be.
+        # Few, because others need connections, too. Two semaphores, so that batches that are known
+        # to be held take no place from those that only may be.
         self._few_held, self._few = asyncio.Semaphore(_FEW), asyncio.Semaphore(_FEW)
         self._apart: _Held[T, R] = _Held(
             lambda: Batching(
@@ -154,8 +153,8 @@ class Batching(Generic[T, R]):
             self._flushing.add(asyncio.create_task(self._flush()))
 
     def _may_begin(self, *, beside: int) -> bool:
-        """Whether a batch may set out beside the lanes that have one under way."""
-        if self._is_gathering:  # that lane takes whatever there is
+        """Whether a batch may start beside so many that are under way."""
+        if self._is_gathering:  # the lane that gathers takes all that waits
             return False
         return not beside or self._waiting.size >= self._doing_size
 
@@ -169,12 +168,12 @@ class Batching(Generic[T, R]):
                     await self._do_now(batch)
         finally:
             self._flushing -= {asyncio.current_task()}
-            # Only if the last flush itself was cancelled: nobody will do these any more.
+            # Only after the last flush itself was cancelled: nobody will do these items.
             while not self._flushing and (wish := self._waiting.take()):
                 wish.answer.cancel()
 
     async def _gather(self) -> None:
-        """Let what is on its way join: under load half as many batches cost a fifth less CPU."""
+        """Wait for items on their way: under load, half as many batches cost a fifth less CPU."""
         self._is_gathering = True
         try:
             quiet = 0
@@ -190,12 +189,12 @@ class Batching(Generic[T, R]):
     async def _do_now(self, batch: Sequence[_Wish[T, R]]) -> None:
         size = sum(wish.size for wish in batch)
         self._doing_size += size
-        if self._waiting:  # more came while this was gathered than it holds
+        if self._waiting:  # more has come than this batch takes
             self._begin()
         try:
             await self._settle(batch)
         except asyncio.CancelledError:
-            for wish in batch:  # nobody will do what is left of it
+            for wish in batch:  # nobody will do the rest of it
                 wish.answer.cancel()
             raise
         finally:
@@ -216,7 +215,7 @@ class Batching(Generic[T, R]):
         return batch
 
     def _pass_on(self, wish: _Wish[T, R], doing: Coroutine[Any, Any, R]) -> None:
-        """What came before its owner was held goes its own way, too."""
+        """Do an item apart that came before its owner was held."""
         task = asyncio.create_task(doing)
         wish.answer.add_done_callback(lambda _: task.cancel())
         self._passed_on.add(task)

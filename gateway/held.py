@@ -1,7 +1,7 @@
-"""Rows that another program has locked: work for all organizations does not wait for one's row.
+"""Rows that another program has locked: work for all organizations does not wait for one row.
 
-The CRM may change a lead or a message in a transaction that stays open for minutes. We store for
-many at once: if we waited for one row, all of them would wait, and in the end nothing be stored.
+The CRM may change a lead or a message in a transaction that stays open for minutes. We store the
+messages of many at once: if we waited for one row, all would wait, and in the end fail together.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ R = TypeVar("R")
 
 # Seconds for which a lock that was met is remembered.
 _REMEMBERED = 30.0
-# Seconds for a statement that callers or providers wait for, who go away after 15: what is slow
-# for one of them is found out before.
+# Seconds for a statement that callers or providers wait for: they give up after 15, and by then we
+# must know whose rows are slow.
 ANSWER_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Whether to wait for locked rows that could be left out, how many seconds for any lock, and
-    how many a statement may take, where that is less than such statements may."""
+    """Whether to wait for locked rows that could be left out; how many seconds to wait for any
+    lock; and how many a statement may take, if less than usual."""
 
     for_rows: bool
     seconds: float
@@ -38,7 +38,7 @@ _WAIT, _GO_AROUND = Wait(for_rows=True, seconds=1), Wait(for_rows=False, seconds
 
 
 class Around:
-    """Does something with rows; leaves locked ones out, once one has been locked for long."""
+    """Does something with rows; once one has been locked for long, leaves locked ones out."""
 
     def __init__(self) -> None:
         self._until = -float("inf")
@@ -46,7 +46,7 @@ class Around:
     async def __call__(self, do: Callable[[Wait], Awaitable[R]]) -> R:
         """The result of `do`, which does all or nothing, and may be called twice.
 
-        Raises `HeldError` where a row that cannot be left out is locked, too.
+        Raises `HeldError` if a row is locked that cannot be left out.
         """
         if time.monotonic() >= self._until:
             try:

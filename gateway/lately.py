@@ -1,4 +1,4 @@
-"""Lately: whom something happened to a while ago, so that it is not tried again at once."""
+"""Lately: keys of which something failed recently, so that it is not tried again at once."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
-# Seconds for which it is remembered where nothing else is said.
+# Seconds for which a key is remembered by default.
 _SECONDS = 30.0
 
 
 class Lately(Generic[K]):
-    """Remembers each for its own number of seconds; nothing outlives the process."""
+    """Remembers each key for its own number of seconds, in this process only."""
 
     def __init__(self) -> None:
         self._until: dict[K, float] = {}
 
     def add(self, key: K, seconds: float = _SECONDS) -> None:
-        """It happened just now; whatever was known of it before does not count any more."""
+        """Remember a key from now on, for so many seconds; an earlier time is replaced."""
         self._forget()
         self._until[key] = time.monotonic() + seconds
 
     def remove(self, key: K) -> None:
-        """It is over."""
+        """Forget a key."""
         self._until.pop(key, None)
 
     def __contains__(self, key: K) -> bool:
-        """Whether its seconds are not over."""
+        """Whether a key is remembered."""
         return self._until.get(key, -float("inf")) > time.monotonic()
 
     def __iter__(self) -> Iterator[K]:
-        """Those whose seconds are not over."""
+        """The remembered keys."""
         self._forget()
         return iter([*self._until])
 
     def __len__(self) -> int:
-        """How many there are."""
+        """How many keys are remembered."""
         self._forget()
         return len(self._until)
 

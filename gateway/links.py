@@ -1,4 +1,4 @@
-"""Links and addresses that carry signed ids: to unsubscribe, to answer to, and to sign in."""
+"""Links and addresses with signed ids: to unsubscribe, to reply to, and to sign in."""
 
 from __future__ import annotations
 
@@ -18,41 +18,41 @@ _REPLY_ADDRESS = re.compile(r"(?:^|[.+])r-([a-z2-7]{42})@", re.IGNORECASE | re.A
 
 
 def shown(base_url: str) -> str:
-    """PUBLIC_URL as people see it: without the user and password that providers may call with."""
+    """PUBLIC_URL as people see it: without the user and password that providers may need."""
     parts = urlsplit(base_url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def unsubscribe_url(vault: Vault, base_url: str, organization_id: UUID, message_id: UUID) -> str:
-    """Where one click takes the recipient of a message off the list (RFC 8058)."""
+    """The URL with which the recipient of a message unsubscribes by one click (RFC 8058)."""
     token = _token(vault, _UNSUBSCRIBE, organization_id, message_id)
     return f"{shown(base_url)}/unsubscribe/{token}"
 
 
 def read_unsubscribe(vault: Vault, token: str) -> tuple[UUID, UUID] | None:
-    """(organization, message) of a token that we made; None for any other."""
+    """(organization, message) of a token of ours; None for any other."""
     return _read(vault, _UNSUBSCRIBE, token)
 
 
 def sign_in_url(vault: Vault, base_url: str, organization_id: UUID, link_id: UUID) -> str:
-    """Where a member of staff signs in, once: made when it leaves, kept nowhere."""
+    """The URL with which a member of staff signs in, once: made when it is sent, never stored."""
     return f"{shown(base_url)}/inbox/link/{_token(vault, _SIGN_IN, organization_id, link_id)}"
 
 
 def read_sign_in(vault: Vault, token: str) -> tuple[UUID, UUID] | None:
-    """(organization, link) of a token that we made; None for any other."""
+    """(organization, link) of a token of ours; None for any other."""
     return _read(vault, _SIGN_IN, token)
 
 
 def reply_address(vault: Vault, domain: str, organization_id: UUID, message_id: UUID) -> str:
-    """The address that an answer to this message comes to."""
+    """The address for replies to this message."""
     mac = vault.sign(_REPLY, organization_id.bytes + message_id.bytes, _REPLY_MAC)
     token = base64.b32encode(message_id.bytes + mac).decode().rstrip("=").lower()
     return f"r-{token}@{domain}"
 
 
 def read_reply(vault: Vault, organization_id: UUID, address: str) -> UUID | None:
-    """The message that an answer came to the reply address of; None for any other address."""
+    """The message whose reply address this is; None for any other address."""
     found = _REPLY_ADDRESS.search(address)
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""What a message has beyond its text, kept in `messages.parts` between accept and dispatch."""
+"""The parts of a message beyond its text, kept in `messages.parts` between accept and dispatch."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from channels.frozen import frozen
 from channels.model import CallPlan, Content, ProviderTemplate
 from gateway.shapes.options import CallOptions
 
-# What a stored message has in place of the link in the one that is sent.
+# The text of a stored message in place of the sign-in link, which only the sent mail has.
 SIGN_IN = "[the link is in the e-mail itself]"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Thread:
-    """An e-mail's place among others: ids without <>, the oldest first."""
+    """An e-mail's thread: the ids of earlier mails without <>, the oldest first."""
 
     references: tuple[str, ...] = ()
     reply_to: str | None = None
@@ -28,13 +28,13 @@ class Thread:
 
 @frozen
 class Parts:
-    """What `messages.parts` says.
+    """The content of `messages.parts`.
 
-    `outside` is the template to send instead of the text once WhatsApp's window, which was open
-    until `window_until` when the message was accepted, has closed, and `outside_text` what that
-    template says, None where an earlier gateway did not keep it. `sign_in` is the link that
-    replaces `SIGN_IN` in the text when the message is sent. `priority` is what it was asked to have
-    other than a normal one, for when it is sent again: its entry in the queue is gone by then.
+    `window_until` is when WhatsApp's window closes, as known when the message was accepted;
+    `outside` is the template to send after that instead of the text, and `outside_text` the text of
+    that template (None if an earlier version did not keep it). `sign_in` is the id of the link that
+    replaces `SIGN_IN` in the text when the mail is sent. `priority` is the requested one, if it is
+    not the normal one: it is needed to send the message again, when it is no longer queued.
     """
 
     template: ProviderTemplate | None = None
@@ -69,7 +69,7 @@ def mail_id(message_id: UUID, from_address: str) -> str:
 
 
 def as_options(said: Parts) -> dict[str, Any] | None:
-    """The `options` of a request that would send a stored message again."""
+    """The `options` with which a stored message is sent again."""
     if said.template is not None:
         template = asdict(said.template)
         return {**template, "components": list(template["components"])}
@@ -81,7 +81,7 @@ def as_options(said: Parts) -> dict[str, Any] | None:
 
 
 def of_content(content: Content, outside: Content | None = None) -> Parts:
-    """The parts of a composed content; `outside` is that of the template for later."""
+    """The parts of a composed content; `outside` is the content of the template for later."""
     return Parts(
         template=content.template,
         call=content.call,
@@ -91,7 +91,7 @@ def of_content(content: Content, outside: Content | None = None) -> Parts:
 
 
 def outside_of_window(body: str, said: Parts) -> tuple[str, Parts]:
-    """Text and parts of a message whose template leaves in place of its `body`."""
+    """Text and parts of a message whose template is sent in place of its `body`."""
     text = body if said.outside_text is None else said.outside_text
     parts = replace(said, template=said.outside, outside=None, outside_text=None, window_until=None)
     return text, parts
@@ -104,8 +104,8 @@ class OddPartsError(ValueError):
 def read(stored: Mapping[str, Any] | None) -> Parts:
     """The parts of a stored message; raises `OddPartsError`.
 
-    Each is of its type, and a call's are within the bounds of a request: a worker that repeated
-    what another program wrote a billion times would end, for every organization.
+    All types are checked, and for calls also the limits of a request: if another program wrote that
+    a text is to be repeated a billion times, the worker would die, for every organization.
     """
     if not stored:
         return Parts()

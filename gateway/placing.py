@@ -1,4 +1,4 @@
-"""Placing: every message belongs to the conversation with whoever is at its other end."""
+"""Placing: every message belongs to the conversation with the person at its other end."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from webhooks.model import Renamed
 
 _log = logger(__name__)
 
-# Of one person.
+# The addresses of one person.
 Addresses = tuple[str, ...]
 
-# Instead of a conversation's id: this message is to begin it.
+# In place of a conversation's id: the message is to begin one.
 BEGINS = UUID(int=0)
 
-# The last is another program's rule: a message, say, that stays in its conversation.
+# The last one is a rule of another program, such as that a message stays in its conversation.
 _NOT_NOW = (DatabaseAwayError, ConflictError, RefusedError)
-# Seconds in which the messages of a long conversation move: while somebody waits for it, and while
-# a provider or a caller waits to hear that a message is stored.
+# Seconds for moving the messages of a long conversation: while somebody waits for that, and while
+# a provider or a caller waits for the answer that a message is stored.
 _MERGING, _JOINING = 15.0, 1.0
 
 
 async def check(
     db: Connection, organization_id: UUID, places: Sequence[Place], placed: Sequence[Placed]
 ) -> None:
-    """Raises `Problem` 422 where a reply goes to an address of another conversation than its own.
+    """Raise `Problem` 422 if a reply goes to an address of another conversation than its own.
 
-    That may be the same one by now: what it was written in has been merged since it was read. Or
-    it is being merged, and the message that is answered is there already. 422, too, where what
-    `BEGINS` a conversation is not its first message.
+    Not if its own has been merged into that one since it was read, or is being merged, with the
+    answered message there already. Also 422 if a message that `BEGINS` a conversation is not its
+    first.
     """
     for place, found in zip(places, placed, strict=True):
         if place.conversation_id in (None, found.conversation_id):
@@ -67,10 +67,10 @@ async def adopt(
     contact_id: UUID,
     addresses: Sequence[str],
 ) -> None:
-    """What was said before with the addresses of a lead or client becomes theirs.
+    """Link earlier conversations with the addresses of a lead or client to them.
 
-    After they are stored, so nothing of it reaches whoever stored them, and would do so again: what
-    fails here is theirs with their next message.
+    They are stored already, so errors must not reach the caller, who would store them again: what
+    fails here is done with their next message.
     """
     try:
         async with database.as_service(share_of=organization_id) as db:
@@ -94,9 +94,9 @@ async def adopt(
 
 
 async def renamed(db: Connection, organization_id: UUID, news: Sequence[Renamed]) -> list[Placed]:
-    """Who has another address is in their conversation under that, too, if there is one.
+    """Add people's new addresses to their conversations, if they have one.
 
-    A place for each further address, because each may have a conversation of its own to join.
+    With a place for each further address, because each may have a conversation of its own.
     """
     places = []
     for each in news:
@@ -110,7 +110,7 @@ async def renamed(db: Connection, organization_id: UUID, news: Sequence[Renamed]
 async def known_by(
     db: Connection, organization_id: UUID, people: Sequence[Addresses]
 ) -> dict[Addresses, Placed]:
-    """Who has these addresses is in their conversation under each of them, if there is one."""
+    """Add all addresses of people to their conversations, if they have one."""
     seen = await conversations.seen(db, organization_id, [each for one in people for each in one])
     known = set(map(addresses.identity, seen))
     ours = [one for one in people if any(addresses.identity(each) in known for each in one)]
@@ -126,8 +126,8 @@ async def merge(
 ) -> bool:
     """Make one conversation part of another; False if either does not exist (any more).
 
-    Raises `Problem` 503 where so many seconds are too few for its messages; those that have moved
-    by then stay where they are.
+    Raises `Problem` 503 if moving its messages takes more than `seconds`; those that have moved by
+    then stay there.
     """
 
     async def attempt() -> bool | None:
@@ -137,7 +137,7 @@ async def merge(
                 await inheriting.inherit_within(db, caller.organization_id, kept)
             return done
 
-    # Reports lock messages first, and then their conversation: one of both may have to give way.
+    # May deadlock: reports lock messages first, and then their conversation.
     is_merged = await in_steps(lambda: once_more(attempt, UNDONE), seconds)
     if is_merged is None:
         raise not_now("It has more messages than can be moved at once: try again.")
@@ -147,7 +147,7 @@ async def merge(
 
 
 async def _explain(database: Database, caller: Caller, *, merged: UUID, kept: UUID) -> None:
-    """Raises `Problem` 409 or 503 where two are not merged because of another merge."""
+    """Raise `Problem` 409 or 503 if two were not merged because of another merge."""
     organization_id = caller.organization_id
     async with database.as_service(on_behalf=caller) as db:
         into = await conversations.merging_into(db, organization_id, merged)
@@ -170,11 +170,11 @@ async def set_apart(
     address: str,
     seconds: float = _MERGING,
 ) -> UUID | None:
-    """Move an address with its messages into a new conversation; None where it is not in this.
+    """Move an address with its messages into a new conversation; None if it is not in this one.
 
-    Raises `Problem` 409 for the only address, but where some of its messages have gone elsewhere
-    already, because this conversation is being merged; and 503 where so many seconds are too few
-    for its messages: then it is apart with the latest of them, and asked again goes on.
+    Raises `Problem` 409 for the only address, unless this conversation is being merged, and some of
+    its messages are elsewhere already. Raises 503 if moving its messages takes more than `seconds`:
+    then the latest have moved, and the next call goes on.
     """
     organization_id = caller.organization_id
     where: UUID | None = None
@@ -194,7 +194,7 @@ async def set_apart(
 
     async def step() -> bool | None:
         nonlocal where
-        # It locks several conversations, as a merge does, and one of both may have to give way.
+        # May deadlock with a merge: both lock several conversations.
         apart = await once_more(attempt, UNDONE)
         if apart is None:
             return True
@@ -207,11 +207,10 @@ async def set_apart(
 
 
 async def join(database: Database, organization_id: UUID, placed: Sequence[Placed]) -> None:
-    """Merge conversations that turned out to be with one person.
+    """Merge conversations that turned out to be with the same person.
 
-    After the messages are stored, so nothing of it reaches whoever stored them, as in `adopt`. Each
-    merge in transactions of its own: one that fails, or is not done yet, is found again with their
-    next message.
+    The messages are stored already, so errors must not reach the caller, as in `adopt`. A merge
+    that fails, or does not end in time, is found again with the next message.
     """
 
     async def attempt(one: UUID, other: UUID) -> bool | None:

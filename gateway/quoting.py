@@ -1,4 +1,4 @@
-"""Quoting: which message another one can quote, as its provider sees it."""
+"""Quoting: whether a provider lets one message quote another."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from gateway.registry import PROVIDERS
 
 
 def problem(provider: str | None, channel: Channel, external_id: str | None) -> str | None:
-    """Why a message cannot quote the one of this id; None where it can, or nobody knows.
+    """Why a message cannot quote the one with this id; None if it can, or if that is not known.
 
-    Only of messages that it has carried itself does a provider know the id.
+    A provider knows only the ids of messages that it has carried itself.
     """
     row = PROVIDERS.get(provider or "")
     if row is None:
@@ -22,7 +22,7 @@ def problem(provider: str | None, channel: Channel, external_id: str | None) -> 
 
 
 def possible(provider: str, external_id: str | None) -> str | None:
-    """The id to quote, if the provider can: the sender may have had another when it was stored."""
+    """The id to quote, if the sender's provider, which may be new since accept, can do that."""
     row = PROVIDERS[provider]
     is_known = external_id is not None and row.can_quote is not None and row.can_quote(external_id)
     return external_id if is_known else None

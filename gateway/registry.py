@@ -52,26 +52,26 @@ class Provider:
     """One row: what the provider carries, its halves, and its webhooks.
 
     - `title`: its name within a sentence, for people.
-    - `events`: its webhooks; `status_event` is the one for reports about a channel's messages,
-      where each message can name it; `large_events` may have bodies as large as mails.
+    - `events`: its webhooks; `status_event` is the one for reports about a channel's messages, if
+      each message can name its URL; `large_events` may have bodies as large as mails.
     - `retry_suffix`: appended to every webhook URL that the provider is given.
-    - `url_secrets`: the credential that an event's URL contains, where the provider does not sign.
+    - `url_secrets`: the credential that an event's URL contains, if the provider does not sign.
     - `characters`: its own limits for a text.
-    - `can_be_asked`: whether `find` ever has an answer; `is_asked_by_sending`: that only sending
-      the same request again, under its key, tells. `identity`: the credentials that say whom.
+    - `can_be_asked`: whether `find` ever has an answer; `is_asked_by_sending`: only sending the
+      request again, under its key, has. `identity`: the credentials that identify the account.
     - `more_seconds`: how much longer than others it may take to answer a send.
-    - `file_url`: reads the URL of a file from the provider's answer for another URL: "" where it
-      names none, None where that answer is the file; `authorize`: the headers to fetch a URL with,
-      with credentials only for the provider's own hosts. `may_pass`: whether an error that such a
-      host answered (4xx, its beginning) may pass, where the status does not tell.
+    - `file_url`: reads the URL of a file from the provider's answer for another URL: "" if it names
+      none, None if that answer is the file; `authorize`: the headers to fetch a URL with, with
+      credentials only for the provider's own hosts. `may_pass`: whether an error of such a host
+      (4xx, the beginning of its body) may pass, if the status does not tell.
     - `sender_credential`: its own id of the account's sender. Events about another sender belong to
-      another account of the organization, or are not ours; `app_secrets` are what its requests are
-      signed with, for all senders of one app.
-    - `pool_credential`: its pool of senders: the list may not say from which of them it was sent.
-    - `template_names`: the options that name a template kept at the provider.
-    - `reads_consent`: that its half reads STOP and START in what people write itself; else whoever
-      receives does (`gateway.receive.reading`).
-    - `can_quote`: whether an id is that of a message of its own; None: it quotes none.
+      another account of the organization, or are not ours. `app_secrets`: the credentials that sign
+      its requests for all senders of one app.
+    - `pool_credential`: its pool of senders: its list may not say which of them sent a message.
+    - `template_names`: the options that name a template at the provider.
+    - `reads_consent`: its half reads STOP and START in inbound messages itself; otherwise
+      `gateway.receive.reading` does.
+    - `can_quote`: whether an id is that of a message of its own; None: it quotes no messages.
     - `close`: closes the connections that the send half keeps.
     """
 
@@ -210,16 +210,16 @@ PROVIDERS: dict[str, Provider] = {
     ),
 }
 
-# By provider: the channels of the messages that it can tell about.
+# By provider: the channels of the messages that its reports may be about.
 CARRIED: Mapping[str, Sequence[str]] = {name: row.carries for name, row in PROVIDERS.items()}
 
 
 def webhook_urls(
     base_url: str, provider: str, account_id: UUID, credentials: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """The URLs to paste at the provider, by event; complete where the credentials are at hand.
+    """The URLs to paste at the provider, by event; with secrets if the credentials are given.
 
-    None for a provider that only another version of the gateway has.
+    Empty for a provider that only another version of the gateway has.
     """
     row = PROVIDERS.get(provider)
     if row is None:
@@ -234,7 +234,7 @@ def webhook_urls(
 
 
 def missing_secrets(provider: str, credentials: Mapping[str, str]) -> dict[str, str]:
-    """By event, the credential that its URL would carry, where the account has none."""
+    """By event, the credential that its URL would contain, if the account does not have it."""
     named = PROVIDERS[provider].url_secrets
     return {event: name for event, name in named.items() if not credentials.get(name)}
 
@@ -242,9 +242,9 @@ def missing_secrets(provider: str, credentials: Mapping[str, str]) -> dict[str, 
 def status_url(
     base_url: str, provider: str, account_id: UUID, channel: Channel, message_id: UUID
 ) -> str:
-    """Where the provider reports about one message: it carries our id, for early reports.
+    """The URL for reports about one message, with our id, so that early reports find it.
 
-    Empty where the provider's reports all go to one place, and find their message otherwise.
+    Empty if all reports of the provider go to one URL, and identify their message otherwise.
     """
     row = PROVIDERS[provider]
     if channel not in row.status_event:
@@ -254,13 +254,13 @@ def status_url(
 
 
 def characters(provider: str | None, channel: Channel) -> int | None:
-    """The limit for a text on a channel that the provider has, where it has its own."""
+    """The provider's own limit for a text on a channel, if it has one."""
     row = PROVIDERS.get(provider or "")
     return row.characters.get(channel) if row else None
 
 
 def unnamed(provider: str | None, template: ProviderTemplate | None) -> list[tuple[str, str]]:
-    """What the provider would know a template by, and is not told: (field, what is wrong)."""
+    """The options that the provider needs to identify a template, and that are missing."""
     row = PROVIDERS.get(provider or "")
     if row is None or template is None:
         return []
@@ -272,7 +272,7 @@ def unnamed(provider: str | None, template: ProviderTemplate | None) -> list[tup
 
 
 def check_credentials(provider: str, given: Mapping[str, str]) -> dict[str, str]:
-    """Credentials in their right form; raises `NotPossibleError` that names what is wrong."""
+    """The credentials in their stored form; raises `NotPossibleError` with all problems."""
     row = _row(provider)
     try:
         return row.check_credentials(given)

@@ -1,4 +1,4 @@
-"""A provider's report as an event of its message: of its webhooks, or in an answer to us."""
+"""A provider's report, from a webhook or in an answer to us, as an event of its message."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _AHEAD = timedelta(days=1)
 def report_event(
     account: Account, report: StatusReport, about: UUID, at: datetime | None = None
 ) -> Event:
-    """A report as an event of its message; `at` is when it came, where that is long ago."""
+    """A report as an event of its message; `at` is when it came, if that is long ago."""
     return Event(
         organization_id=account.organization_id,
         message_id=about,
@@ -34,7 +34,7 @@ def report_event(
 
 
 def has_it(event: Event) -> Event:
-    """That the provider took the message of which it tells its id, and perhaps nothing else."""
+    """The event that the provider took a message, because it reported its id for it."""
     return Event(
         organization_id=event.organization_id,
         message_id=event.message_id,
@@ -49,10 +49,10 @@ def has_it(event: Event) -> Event:
 
 
 def report_name(report: StatusReport) -> str:
-    """What makes it the same report: its key, and all that moves the row.
+    """What identifies a report: its key, and everything that can change the message.
 
-    A provider may tell of one thing with two times, or of two things in one second: were the second
-    dropped as a repetition, the row would depend on which of them came first.
+    A provider may report one thing with two times, or two things in the same second. If the second
+    report were dropped as a repetition, the result would depend on which of them came first.
     """
     at = report.occurred_at.timestamp() if report.occurred_at else ""
     name = f"{report.key}\x1f{report.status}\x1f{at}"
@@ -64,6 +64,6 @@ def report_name(report: StatusReport) -> str:
 
 
 def believed(told: datetime | None, at: datetime | None = None) -> datetime | None:
-    """When it happened, as the provider says, also where its clock is ahead of ours: of several
-    things the order of arrival must not decide. None for what is beyond now, or `at`, by days."""
+    """The provider's time of an event, even if its clock is ahead of ours, so that the order of
+    arrival does not matter; None if it is more than a day after now, or after `at`."""
     return None if told is None or told > (at or datetime.now(UTC)) + _AHEAD else told

@@ -1,4 +1,4 @@
-"""Provider credentials at rest: AES-256-GCM, bound to their organization, several keys."""
+"""Credentials at rest: sealed with AES-256-GCM, bound to their organization, with several keys."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KEY_ID = 4
 
 
 class VaultError(Exception):
-    """Credentials cannot be opened: the key is missing or the row is not what was sealed."""
+    """Credentials cannot be opened: the key is missing, or the row was changed."""
 
 
 class Vault:
@@ -35,16 +35,16 @@ class Vault:
         self._ring = {_key_id(key): AESGCM(key) for key in keys}
         self._first = _key_id(keys[0])
         self._keys = tuple(keys)
-        # Of the same sealed bytes nothing else ever comes, and every message asks for them.
+        # Cached, because every message needs them, and the same sealed bytes never change.
         self._opened = lru_cache(maxsize=1024)(self._unseal)
 
     @property
     def key_id(self) -> bytes:
-        """How a value begins that the first key sealed."""
+        """The first bytes of all values that the first key sealed."""
         return self._first
 
     def sign(self, purpose: str, data: bytes, size: int = 16) -> bytes:
-        """`size` bytes that only this gateway can make for `data`, different for each purpose."""
+        """A signature of `size` bytes over `data`, different for each purpose."""
         return _mac(self._keys[0], purpose, data)[:size]
 
     def is_signed(self, purpose: str, data: bytes, mac: bytes) -> bool:
@@ -57,7 +57,7 @@ class Vault:
         )
 
     def seal(self, organization_id: UUID, secrets: Mapping[str, str]) -> bytes:
-        """The secrets as bytes that only this organization's row can open."""
+        """The secrets sealed, so that they can be opened only for this organization."""
         nonce = os.urandom(_NONCE)
         plain = json.dumps(dict(secrets), separators=(",", ":")).encode()
         sealed = self._ring[self._first].encrypt(
@@ -66,7 +66,7 @@ class Vault:
         return self._first + nonce + sealed
 
     def open(self, organization_id: UUID, sealed: bytes) -> dict[str, str]:
-        """The secrets again; raises `VaultError`, which names no secret."""
+        """Open sealed secrets; raises `VaultError`, which contains no secret."""
         return dict(self._opened(organization_id, sealed))
 
     def _unseal(self, organization_id: UUID, sealed: bytes) -> Mapping[str, str]:
@@ -91,7 +91,7 @@ class Vault:
 
 
 def _mac(key: bytes, purpose: str, data: bytes) -> bytes:
-    # A key of its own for each purpose: what signs a link never meets what seals a secret.
+    # A key of its own for each purpose: signing links and sealing secrets never share one.
     return hmac.digest(hmac.digest(key, f"gateway:{purpose}".encode(), "sha256"), data, "sha256")
 
 

@@ -1,7 +1,7 @@
-"""The worker: claims what is due, sends it side by side, and keeps house meanwhile.
+"""The worker: claims due entries, sends them concurrently, and does housekeeping meanwhile.
 
-Woken by NOTIFY, and by the clock where that is lost. It stops cleanly: no more claims, messages
-under way are finished, errands and what was not begun, or cannot have been taken, are given back.
+Woken by NOTIFY, or by the clock if that is lost. It stops cleanly: no more claims; messages under
+way are finished; errands, and messages that no provider can have taken, are given back.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from gateway.subscriptions.delivering import Deliveries
 
 _log = logger(__name__)
 
-# Seconds: nothing was due; nothing was, but a moment ago there was more than could be taken.
+# Seconds until the next claim: if nothing was due; and if nothing was due just after a full claim.
 _POLL = 0.5
 _GLANCE = 0.05
+# Seconds to wait for more free places; entries of one claim.
 _GATHER = 0.02
 _BATCH = 100
-# What is under way has so long to end, and what is cut then so long to be recorded.
+# Seconds that messages under way have to end, and then to be recorded after they were cut off.
 _STOP, _LAST = 23.0, 2.0
-# What is under way for so many seconds is slow: a provider that does not answer, files that drip.
+# Seconds after which a message under way is slow: its provider does not answer, or its files drip.
 _SLOW = 3.0
-# One of so many places is never taken by what is slow: whoever comes finds it free. As many are
-# never taken from what is slow.
+# One in so many places is never given to slow senders, so that others find some free; and the same
+# number is kept for them.
 _KEPT = 4
-# A sender that was slow stays so for so many times as long as that takes: at first all of what it
-# gets is under way for a shorter time.
+# A slow sender stays slow for so many times `_SLOW`: a new message needs that long to be slow, too.
 _LATELY = 2
 
 # Its organization, and its own id.
@@ -81,9 +81,9 @@ class Worker:
         self._freed = asyncio.Event()
         self._stopping = asyncio.Event()
         self._known_alive = asyncio.Event()
-        # Whose it is, and since when it is under way (monotonic clock).
+        # Its sender, and since when it is under way (monotonic clock).
         self._under_way: dict[asyncio.Task[None], tuple[Sender, float]] = {}
-        # Whose messages were slow and had half of all places.
+        # Senders whose messages were slow and had half of all places.
         self._slow: Lately[Sender] = Lately()
         self._seen: frozenset[int] | None = None
         self._missed: frozenset[int] | None = None
@@ -113,16 +113,16 @@ class Worker:
         ]
         claiming = asyncio.create_task(self._claim_until_stopped())
         try:
-            # The others never end by themselves: one that does has met what nobody expected, and
-            # a worker without it is none. A supervisor starts another.
+            # None of these ends by itself: if one does, it met an unexpected error, and the worker
+            # ends, too. A supervisor starts another one.
             await asyncio.wait({claiming, *beside}, return_when=asyncio.FIRST_COMPLETED)
             for task in (claiming, *beside):
                 if task.done():
                     task.result()
-            fetching.cancel()  # what it has under way is another worker's at once
+            fetching.cancel()  # its errands are given back
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._stop_after):
-                    await asyncio.wait({claiming})  # what it may just have got is given back
+                    await asyncio.wait({claiming})  # entries of its last claim are given back
                     await asyncio.wait({delivering, *self._under_way})
         finally:
             claiming.cancel()
@@ -132,7 +132,7 @@ class Worker:
             await asyncio.gather(claiming, *beside, return_exceptions=True)
 
     async def _cut(self) -> None:
-        """End what is under way; what had not left whole is given back, while all see us alive."""
+        """Cut off messages under way; those that have not left whole are given back."""
         cut = list(self._under_way)
         for task in cut:
             task.cancel()
@@ -146,22 +146,22 @@ class Worker:
         had_more = False
         while not self._stopping.is_set():
             self._wake.clear()
-            self._note_slow()  # also where no place is free: slow messages may end all at once
+            self._note_slow()  # also if no place is free: slow messages may all end at once
             free = await self._free_places()
             if free == 0:
                 continue
             has_more = await self._take_around_slow(min(free, _BATCH))
             if not has_more:
                 # A message that ends does not wake this loop: an empty claim costs as much as any.
-                # But right after a full batch, entries may only look gone while others claim them.
+                # But right after a full claim, entries may be hidden by claims of other workers.
                 await self._until(self._wake, _GLANCE if had_more else _POLL)
             had_more = has_more
 
     async def _take_around_slow(self, limit: int) -> bool:
-        """Begin what is due, that of slow senders last; whether more may be due.
+        """Begin due entries, those of slow senders last; whether more may be due.
 
-        They get some places that others do not: if they had none under way, nothing would show that
-        they are still slow.
+        Slow senders get some places for themselves: without any message under way it would not show
+        that they are still slow.
         """
         if not self._slow:
             return await self._take(limit)
@@ -176,10 +176,10 @@ class Worker:
         return has_more
 
     async def _take(self, limit: int, without: Sequence[UUID] = ()) -> bool:
-        """Begin what is due, but for that of senders `without`; whether more may be due."""
+        """Begin due entries, except those of senders in `without`; whether more may be due."""
         turns = await self._claim(limit, without)
         if self._stopping.is_set() and turns:
-            # As what is under way, which ends in time: the database may just go away.
+            # As a task under way, which ends in time even if the database is away.
             self._begin(turns[0], partial(self._dispatching.give_back, turns))
             return False
         for turn in turns:
@@ -193,10 +193,9 @@ class Worker:
         task.add_done_callback(self._done)
 
     async def _free_places(self) -> int:
-        """How many more may be under way.
+        """How many more messages may be under way.
 
-        A claim costs the same for one entry as for many: where few are free, it is waited for a
-        moment until there are more.
+        If few places are free, waits a moment for more: a claim costs the same for one as for many.
         """
         if self._concurrency - len(self._under_way) < max(1, self._concurrency // 4):
             self._freed.clear()
@@ -204,8 +203,8 @@ class Worker:
         return self._concurrency - len(self._under_way)
 
     async def _claim(self, limit: int, without: Sequence[UUID]) -> Turns:
-        """What is due, or nothing while that cannot be had."""
-        # Until others see that this worker lives, they would take its claims for a dead worker's.
+        """Due entries; none while the database is away."""
+        # Until others can see that this worker lives, they would take it for dead.
         if not self._known_alive.is_set():
             return Turns()
         try:
@@ -218,15 +217,15 @@ class Worker:
         return Turns()
 
     def _note_slow(self) -> None:
-        """Note whose messages come last, because slow ones have half of all places.
+        """Note the senders of slow messages, once these have half of all places.
 
-        Each claim is fair, but slow messages stay and quick ones go: after some claims one tenant's
-        dead mail server would have all the places.
+        Each claim is fair, but slow messages stay and quick ones go: after some claims the messages
+        for one tenant's dead mail server would have all the places.
         """
         begun = time.monotonic() - self._slow_after
         slow = Counter(sender for sender, since in self._under_way.values() if since < begun)
         if 0 < slow.total() < self._concurrency / 2:
-            # Whose messages were slow have fewer places since: they are slow while some are.
+            # A sender known as slow has fewer places: it stays slow while a quarter of them are.
             have = Counter(sender for sender, _ in self._under_way.values())
             slow = Counter({s: n for s, n in slow.items() if s in self._slow and 4 * n >= have[s]})
         for sender in slow:
@@ -236,7 +235,7 @@ class Worker:
         try:
             await work()
         except DatabaseAwayError as error:
-            # Its lease ends by itself; then the provider is asked.
+            # Its lease will end by itself; then the provider is asked.
             _log.warning("the database is away", error=str(error))
         except Exception:  # noqa: BLE001 - one message's defect must not stop the others
             _log.exception(
@@ -248,7 +247,7 @@ class Worker:
         if len(self._under_way) <= self._concurrency * 3 // 4:
             self._freed.set()
         if self._slow and len(self._under_way) <= self._concurrency // 2:
-            self._wake.set()  # what comes last waits for places, though it is due
+            self._wake.set()  # due entries of slow senders wait for places
 
     async def _until(self, event: asyncio.Event, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -256,19 +255,20 @@ class Worker:
                 await event.wait()
 
     async def _listen(self) -> None:
-        """Be woken by accept; the same connection shows that this worker's leases are alive."""
+        """Listen for wake-ups; the same connection shows others that this worker is alive."""
         while True:
             try:
                 await listen(
                     self._direct_url, self._dispatching.lease_id, self._known_alive, self._wake.set
                 )
             except (DatabaseAwayError, RefusedError) as error:
-                # refused: to end the session that we have lost, which ends by itself
+                # Refused: we may not end our former session, which will end by itself.
                 _log.warning("no connection to listen on", error=str(error))
             await asyncio.sleep(0.2)
 
     async def _end_dead_leases(self) -> None:
-        """End what two looks in a row find no worker of; a lost connection is back by then."""
+        """End leases whose worker two looks in a row do not find; within that time a worker that
+        only lost its connection is back."""
         async with self._database.as_service() as db:
             live, seen = await queue.live_leases(db), self._seen
             if seen is not None and (self._missed is None or self._missed - live):

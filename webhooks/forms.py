@@ -30,7 +30,7 @@ MOST_HEADERS: Final = 16
 MOST_FOLDED: Final = 2000
 LONGEST_HEADER: Final = 64 * 1024
 
-# A name in RFC 5987's form, which is for other headers and is met here all the same.
+# A file name in the form of RFC 5987, which is not allowed here, but used.
 _EXTENDED_NAME = re.compile(
     r"""\bfilename\*\s*=\s*"?([\w.-]{0,40})'[^';]{0,40}'([^";\s]*)""", re.IGNORECASE
 )
@@ -39,7 +39,7 @@ _HEADER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]*:")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class File:
-    """A file of a form; `name` is that of its field, `content_type` as it came or None."""
+    """A file of a form; `name` is that of its field; `content_type` is as it came, or None."""
 
     name: str
     filename: str
@@ -49,9 +49,9 @@ class File:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Form:
-    """The fields and the files of a form, in the order in which they came.
+    """The fields and files of a form, in the order in which they came.
 
-    `kinds` are the content types of those fields that say one.
+    `kinds` are the content types of the fields that have one.
     """
 
     fields: tuple[tuple[str, bytes], ...] = ()
@@ -59,19 +59,19 @@ class Form:
     kinds: Mapping[str, str] = field(default_factory=dict)
 
     def first(self, name: str) -> bytes | None:
-        """The first value of a field, None where there is none."""
+        """The first value of a field, or None."""
         return next((value for given, value in self.fields if given == name), None)
 
     def last(self, name: str) -> bytes | None:
-        """The last value of a field, None where there is none."""
+        """The last value of a field, or None."""
         return next((value for given, value in reversed(self.fields) if given == name), None)
 
     def text(self, name: str) -> str:
-        """The first value of a field as UTF-8 text, empty where there is none."""
+        """The first value of a field as UTF-8 text, or an empty text."""
         return decoded(self.first(name) or b"")
 
     def unnamed_files(self, names: re.Pattern[str]) -> tuple[File, ...]:
-        """The files that came as fields of these names, without a name of their own."""
+        """The files that came as fields with these names, and without a file name."""
         return tuple(
             File(name=name, filename="", content_type=self.kinds.get(name), content=value)
             for name, value in self.fields
@@ -79,7 +79,7 @@ class Form:
         )
 
     def json(self, name: str) -> object:
-        """The JSON in a field, None where there is none to read."""
+        """The JSON in a field; None if there is none that can be read."""
         try:
             return read_json(self.first(name) or b"null")
         except Unreadable:
@@ -87,16 +87,17 @@ class Form:
 
 
 class _Parser(PushMultipartParser):  # type: ignore[misc] # the library has no types
-    """The library's parser, which joins a folded header anew with each of its lines.
+    """The library's parser, with bounded and malformed headers.
 
-    It takes headers that are no headers for the end of the request.
+    The library copies a folded header for each of its lines, and takes a line that is no header for
+    the end of the request.
     """
 
     _folded = 0
 
     def _on_segment_headerline(self, line: bytes) -> None:
         if line[:1] not in b" \t" and _HEADER.match(line) is None:
-            # What stands behind a line end in a file's name: the mail must not be lost for it.
+            # The rest of a file name with a line end in it: the mail must not be lost for that.
             line = b" " + line
         if line.isspace() or (line[:1] == b" " and not self._segment_headerlist):
             return
@@ -109,8 +110,8 @@ class _Parser(PushMultipartParser):  # type: ignore[misc] # the library has no t
 def read_form(request: WebhookRequest, *, only: Collection[bytes] | None = None) -> Form:
     """The form in a request's body; raises `Unreadable`.
 
-    Of one without files `only` the beginnings of these fields: to decode all of a stranger's takes
-    seconds.
+    `only`: of a form without files, only the beginnings of these fields, because decoding all of a
+    stranger's form may take seconds.
     """
     header = request.headers.get("content-type", "")
     kind, options = parse_options_header(header)
@@ -124,7 +125,7 @@ def read_form(request: WebhookRequest, *, only: Collection[bytes] | None = None)
 def _multipart(body: bytes, boundary: str) -> Form:
     parts: list[tuple[MultipartSegment, list[bytes]]] = []
     try:
-        # Headers as Latin-1, which reads every byte: file names come in any charset.
+        # Headers as Latin-1, which can read every byte: file names come in any charset.
         parser = _Parser(
             boundary,
             max_segment_count=MOST_PARTS,
@@ -158,7 +159,7 @@ def _multipart(body: bytes, boundary: str) -> Form:
 
 
 def _filename(part: MultipartSegment) -> str | None:
-    """The name of a part that is a file, in the form that holds all of it; None for a field."""
+    """The name of a part that is a file, in its most complete form; None for a field."""
     if extended := _EXTENDED_NAME.search(part.header("Content-Disposition", "")):
         return decoded(unquote_to_bytes(extended[2]), extended[1] or "utf-8")[:1000]
     return None if part.filename is None else _header_text(part.filename)

@@ -2,11 +2,11 @@
 
 Docs: https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/webhooks and
 /receive-forward-store/receive-http. Signed with the hex HMAC-SHA256 of timestamp and token, which
-stand in the body; **the body itself is not signed** (/webhooks/securing-webhooks), so a report is
-known by what it says, and an old signature is refused. Retries go on for 8 h 5 min, by what others
-saw with the first signature (https://github.com/PostHog/posthog/pull/103057): it counts for 12 h.
-Oddities: subaccounts add the parent's signature; forms of before 2018 (and of our own variables'
-names) repeat fields: of the signature the last counts, of the rest the first.
+are in the body; **the body itself is not signed** (/webhooks/securing-webhooks), so a report is
+identified by its content, and an old signature is refused. Retries go on for 8 h 5 min with the
+first signature, as others saw (https://github.com/PostHog/posthog/pull/103057): it counts for 12 h.
+Oddities: subaccounts add the parent's signature; forms from before 2018 (and our own variables) may
+repeat fields: then the last value counts for the signature, the first for everything else.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ WORDS: Final = {
     "bounce": "The recipient's mail server refused the mail for good",
     "old": "Mailgun could not deliver it in time and gave up",
 }
-# What stands elsewhere in an event, or is the mail itself, and is not repeated in its detail.
+# Not repeated in the detail: it is read elsewhere, or is the mail itself.
 READ: Final = frozenset(
     {
         "event", "timestamp", "message", "delivery-status", "envelope", "flags", "storage",
@@ -99,7 +99,7 @@ READ: Final = frozenset(
 
 
 def verify(request: WebhookRequest, account: Account) -> None:
-    """Return when Mailgun signed the request, of late; raises `InvalidSignature`."""
+    """Return if Mailgun has signed the request, and lately; else raises `InvalidSignature`."""
     key = account.credentials.get("webhook_signing_key")
     if not key:
         raise InvalidSignature("The account has no webhook signing key to verify with.")
@@ -119,7 +119,7 @@ def verify(request: WebhookRequest, account: Account) -> None:
 
 
 def _signature(request: WebhookRequest) -> Mapping[str, str]:
-    """Timestamp, token and signatures: in a member of JSON, or in fields of a form."""
+    """Timestamp, token and signatures, from a member of JSON or from fields of a form."""
     try:
         if _is_json(request):
             if len(request.body) > MOST_JSON:
@@ -145,21 +145,21 @@ def _is_json(request: WebhookRequest) -> bool:
 def parse(request: WebhookRequest) -> Sequence[WebhookEvent]:
     """The events of a verified request; raises `Unreadable`.
 
-    Events and mails are told apart by what they say, at whichever event they come in.
+    Whether it is an event or a mail is read from its content, whichever URL it came to.
     """
     if request.event not in EVENTS:
         return [Unknown(word=request.event)]
     if _is_json(request):
         return list(_events(members(read_object(request.body).get("event-data"))))
     form = read_form(request)
-    # Not by the field `event`: a mail's headers are fields, too, and its writer chooses them.
+    # Not by a field `event`: the headers of a mail are fields, too, and its author chooses them.
     if request.event == "inbound" or mailgun_mail.is_mail(form):
         return mailgun_mail.events(form)
     return list(_events(_modern(form)))
 
 
 def _modern(form: Form) -> Mapping[str, Any]:
-    """An event that came as a form, in the shape that events have as JSON."""
+    """An event that came as a form, in the form of a JSON event."""
     first: dict[str, Any] = {}
     for name, value in form.fields:
         first.setdefault(name, decoded(value))
@@ -185,15 +185,15 @@ def _modern(form: Form) -> Mapping[str, Any]:
 
 
 def _events(given: Mapping[str, Any]) -> Iterator[WebhookEvent]:
-    """What one event says: of a message, of an address, or of both."""
+    """What one event says about a message, an address, or both."""
     name = word(given.get("event"), 64).lower()
     headers = members(members(given.get("message")).get("headers"))
-    # A rejection names its recipient in the mail's header alone.
+    # A rejection names its recipient only in the header of the mail.
     address = word(given.get("recipient"), 320) or parseaddr(word(headers.get("to")))[1]
     told = _detail({**given, "recipient": address})
     flags = members(given.get("flags"))
     if not name or name == "stored" or flags.get("is-routed") is True:
-        # Of a mail that came in, which its route tells on its own.
+        # About an inbound mail, which a route brings separately.
         yield Unknown(word=name or "unreadable", detail=told)
         return
     external_id = word(headers.get("message-id"), 998).strip("<>")[:500] or None
@@ -235,7 +235,7 @@ def _events(given: Mapping[str, Any]) -> Iterator[WebhookEvent]:
 def _key(given: Mapping[str, Any], name: str, about: str) -> str:
     """The same for the same report: an event keeps its id and time when it is sent again.
 
-    The id alone is unique within a day only; the token says nothing, as the body is not signed.
+    The id alone is unique only within a day; the token does not help, as the body is not signed.
     """
     delivery = members(given.get("delivery-status"))
     parts = [given.get(part) for part in ("id", "timestamp", "recipient", "url", "severity")]
@@ -247,12 +247,12 @@ def _status(given: Mapping[str, Any], name: str) -> Status | None:
     if name == "failed" and word(given.get("severity")).lower() == "temporary":
         return None  # Mailgun goes on trying
     if name == "opened" and word(members(given.get("client-info")).get("bot")):
-        return None  # a program that loads all images, whoever reads them
+        return None  # a program that loads all images, even if nobody reads the mail
     return STATUSES.get(name)
 
 
 def _codes(given: Mapping[str, Any]) -> tuple[str, str]:
-    """What the recipient's server, or Mailgun, gave as code; and Mailgun's word for the reason."""
+    """The code of the recipient's server or of Mailgun, and Mailgun's word for the reason."""
     code = word(members(given.get("delivery-status")).get("code"), 32)
     return "" if code == "0" else code, word(given.get("reason"), 64).lower()
 
@@ -277,7 +277,7 @@ def _error_message(given: Mapping[str, Any], name: str) -> str:
 
 
 def _reason(given: Mapping[str, Any], name: str) -> Reason | None:
-    """Why the address must not be written to any more, where the event says so.
+    """Why the address must not be written to any more, if the event says so.
 
     A bounce with a code of 4xx is not about the address.
     """
@@ -295,5 +295,5 @@ def _detail(given: Mapping[str, Any]) -> dict[str, Any]:
     return detail({**bounded, **given}, leave_out=READ)
 
 
-# 200 alone counts; all but 406 is tried again.
+# Only 200 is success; Mailgun tries again after all others but 406.
 reply = ok

@@ -1,4 +1,4 @@
-"""The mails that Mailgun's routes bring: raw MIME in `body-mime`, or taken apart into fields.
+"""Mails from Mailgun's routes: raw MIME in `body-mime`, or parsed into fields.
 
 Docs: https://documentation.mailgun.com/docs/mailgun/user-manual/receive-forward-store/receive-http
 (a URL that ends with `mime` gets the raw form) and /store-retreive, whose files are fetched later.
@@ -16,9 +16,9 @@ from webhooks.forms import Form
 from webhooks.model import Unreadable, WebhookEvent
 from webhooks.values import decoded, items, members, stored, word
 
-# A field for each part, as Apple Mail has one above a file and one below it.
+# May come several times: Apple Mail has a part above a file and one below it.
 HTML: Final = "body-html"
-# A meeting, or the answer to one, which need not say anything else. The docs do not tell of it.
+# A meeting, or the answer to one, perhaps without any other text. It is not in the docs.
 CALENDAR: Final = "body-calendar"
 TEXTS: Final = frozenset({"body-mime", "body-plain", HTML, "stripped-text", CALENDAR})
 FILES: Final = re.compile(r"attachment-[0-9]{1,4}")
@@ -27,12 +27,12 @@ CHECKS: Final = {"spf": "X-Mailgun-Spf", "dkim": "X-Mailgun-Dkim-Check-Result",
 
 
 def is_mail(form: Form) -> bool:
-    """Whether the form brings a mail, and not an event as it was before 2018."""
+    """Whether the form is a mail, and not an event in the form of before 2018."""
     return any(name in TEXTS for name, _ in form.fields)
 
 
 def events(form: Form) -> Sequence[WebhookEvent]:
-    """The mail that somebody wrote: as raw MIME in one field, or taken apart by Mailgun."""
+    """The mail: from raw MIME in one field, or as parsed by Mailgun."""
     given = form.first("sender")
     sender = None if given is None else decoded(given)
     recipients = tuple(filter(None, word(form.text("recipient"), 2000).split(",")))
@@ -61,7 +61,7 @@ def events(form: Form) -> Sequence[WebhookEvent]:
 
 
 def _headers(form: Form) -> tuple[tuple[str, str], ...]:
-    """The mail's headers, of which Mailgun gives a list of pairs, decoded."""
+    """The mail's headers, which Mailgun gives as a list of pairs, decoded."""
     return tuple(
         (stored(pair[0]), stored(pair[1]))
         for pair in items(form.json("message-headers"))
@@ -70,7 +70,7 @@ def _headers(form: Form) -> tuple[tuple[str, str], ...]:
 
 
 def _attachments(form: Form) -> Iterator[Attachment]:
-    """The files of a forwarded mail, and those of a stored one, which are still to be fetched."""
+    """The files of a forwarded mail; those of a stored one are still to be fetched."""
     content_ids = {
         name: content_id
         for content_id, name in members(form.json("content-id-map")).items()

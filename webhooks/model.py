@@ -1,4 +1,4 @@
-"""What providers tell us, as values: a request comes in, events come out. No I/O."""
+"""The vocabulary of webhooks: a request comes in, events come out. No I/O."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from channels.model import Account, Attachment, Channel, Status
 class InvalidSignature(Exception):
     """The request does not prove that it comes from the account's provider.
 
-    The text never holds the expected signature: that would make an oracle.
+    The text never contains the expected signature, with which anybody could sign.
     """
 
 
@@ -50,8 +50,8 @@ class WebhookRequest:
     """One request of a provider, exactly as it came.
 
     `url` is the public URL with the raw query as sent, made from PUBLIC_URL and never from the
-    Host header; `event` the last part of its path; `headers` have lower-case names. `sender_id` is
-    the provider's own id of the account's sender, where its credentials name one.
+    Host header; `event` is the last part of its path; `headers` have lower-case names. `sender_id`
+    is the provider's own id of the account's sender, if its credentials name one.
     """
 
     method: str
@@ -63,21 +63,22 @@ class WebhookRequest:
     certificates: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
 
-# The word of a report that has none: about a price alone, say.
+# The `word` of a report without one, such as one that only tells a price.
 UNNAMED: Final = "unnamed"
 
 
-# Not frozen, as the others are: there are thousands a second, and it would take four times as long.
+# Unlike the others not frozen: there are thousands a second, and a frozen one takes four times as
+# long to make.
 @dataclass(kw_only=True, slots=True)
 class StatusReport:
-    """The provider says what became of a message.
+    """The provider reports what happened to a message.
 
-    Found by `message_id` (ours, carried by the callback URL) or else by `external_id`.
-    `status` is None for a word that changes nothing; `word` is the provider's own.
-    `key` names the report among those of its message: the same key that says the same (status,
-    time, error) is the same report, once.
-    `occurred_at` is the provider's time, None where it tells none. `recipient` are the addresses of
-    whoever it went to, where the provider names several.
+    The message is found by `message_id` (ours, carried by the callback URL), or else by
+    `external_id`. `status` is None for a word that changes nothing; `word` is the provider's own.
+    `key` identifies the report among those of its message: two with the same key, status, time and
+    error are the same report, which is stored once.
+    `occurred_at` is the provider's time, if it tells one. `recipient` are the addresses of the
+    person it went to, if the provider names several.
     """
 
     external_id: str | None
@@ -95,11 +96,11 @@ class StatusReport:
 
 @frozen
 class Inbound:
-    """Somebody wrote to us; addresses without any prefix, text without NUL.
+    """Somebody wrote to us; addresses are without any prefix, texts without NUL.
 
     `html_body` is sanitised. `quotes` is the external id of the message that it answers;
-    `references` are the Message-IDs that an e-mail answers, without <>, the nearest first, and
-    `recipients` every address that it was sent to, of which one may hold our reply token.
+    `references` are the Message-IDs that an e-mail answers, without <>, the nearest first;
+    `recipients` are all addresses that it was sent to, one of which may contain our reply token.
     `detail` becomes `metadata.provider`.
     """
 
@@ -120,9 +121,9 @@ class Inbound:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Addition:
-    """More of a message that is stored already: a recording, a transcript.
+    """More of an inbound message: a recording, a transcript.
 
-    `text` becomes the body of a message that has none; the rest as in `StatusReport`.
+    `text` becomes the body of a message that has none; the rest is as in `StatusReport`.
     """
 
     external_id: str
@@ -139,11 +140,10 @@ class Addition:
 class ConsentChange:
     """An address must not be written to any more, or, with `is_lifted`, may be again.
 
-    Where the provider names no address, that of the message with `message_id` (ours) or
-    `external_id` is meant. The same `key` is the same change, once. With `is_own` it lifts what
-    this provider said itself, and nothing of others'; where it is about a `group` of the
-    provider's, only what was said about that group. With `is_accounts` the provider has a list for
-    each of its accounts, and groups within it.
+    If the provider names no address, that of the message with `message_id` (ours) or `external_id`
+    is meant. The same `key` is the same change, which is stored once. `is_own`: it lifts only what
+    this provider said itself, and with a `group` of the provider only what was said about that
+    group. `is_accounts`: the provider has a list for each of its accounts, with groups within it.
     """
 
     channel: Channel
@@ -163,9 +163,9 @@ class ConsentChange:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Renamed:
-    """Somebody has other addresses than before: who must not be written to there, must not here.
+    """Somebody has new addresses: suppressions of the former ones hold for the new ones, too.
 
-    The same `key` is the same news, once.
+    The same `key` is the same news, which is stored once.
     """
 
     channel: Channel
@@ -179,11 +179,11 @@ class Renamed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fetch:
-    """Something is to be had at the provider: asked for after the answer, with retries.
+    """Something is to be fetched from the provider, after the webhook was answered, with retries.
 
-    `url` is one of the provider's own API, with its own base address. What it answers is parsed
-    as the webhook event `fetched` of the same account, or, with `is_visit`, ignored. `after` is
-    in seconds. The same `key` is the same errand, once.
+    `url` is one of the provider's own API, at its own base address. The answer is parsed as the
+    webhook event `fetched` of the same account, or, with `is_visit`, ignored. `after` is in
+    seconds. The same `key` is the same errand, which is stored once.
     """
 
     url: str
@@ -194,10 +194,10 @@ class Fetch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unknown:
-    """Something that this provider says and we do not know: kept raw, answered well.
+    """Something that we do not understand: the request is kept raw, and answered with success.
 
-    `sender_id` is the provider's own id of the sender that it is about, where that is another one
-    than `WebhookRequest.sender_id`: it may be that of another account.
+    `sender_id` is the provider's own id of the sender that it is about, if that is another one than
+    `WebhookRequest.sender_id`: it may belong to another account.
     """
 
     word: str
@@ -218,7 +218,7 @@ class Reply:
 
 
 def ok(_request: WebhookRequest, _events: Sequence[WebhookEvent], _account: Account, /) -> Reply:
-    """The `reply` of a half whose provider looks at the status alone."""
+    """The `reply` of a half whose provider only looks at the status."""
     return Reply(status=200)
 
 
@@ -226,9 +226,9 @@ class WebhookHalf(Protocol):
     """What `webhooks/<name>.py` offers to `gateway/registry.py`."""
 
     def verify(self, request: WebhookRequest, account: Account) -> None:
-        """Return when the account's provider signed the request.
+        """Return if the account's provider signed the request.
 
-        Raises `InvalidSignature`, or `NeedsCertificate`.
+        Otherwise raises `InvalidSignature`, or `NeedsCertificate`.
         """
         ...
 
@@ -239,5 +239,5 @@ class WebhookHalf(Protocol):
     def reply(
         self, request: WebhookRequest, events: Sequence[WebhookEvent], account: Account, /
     ) -> Reply:
-        """The provider's expected answer."""
+        """The answer that the provider expects."""
         ...

@@ -3,9 +3,9 @@
 Docs: https://postmarkapp.com/developer/webhooks/webhooks-overview and, for mails,
 /developer/webhooks/inbound-webhook. Nothing is signed: the URL carries the account's
 `webhook_secret`, as user:password@ (which Postmark sends as Basic authentication) or ?secret=.
-Oddities: times have fractions of seven digits; a soft bounce is final, Postmark has tried for
-hours; a 403 ends its retries; a change of subscription by staff, and every reactivation, names no
-mail, and does not say why the address was suppressed.
+Oddities: times have fractions of seven digits; a soft bounce is final, because Postmark has tried
+for hours; a 403 ends its retries; a change of subscription by staff, and every reactivation, names
+no mail and does not say why the address was suppressed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ EVENTS: Final = ("events", "inbound")
 MOST_HEADERS, MOST_ADDRESSES = 500, 100
 HEADER_CHARACTERS = 64 * 2**10
 
-# https://postmarkapp.com/developer/api/bounce-api#bounce-types; each other one changes nothing.
+# https://postmarkapp.com/developer/api/bounce-api#bounce-types; all others change nothing.
 STATUSES: Final[Mapping[str, Status]] = {
     "Delivery": Status.DELIVERED,
     "Open": Status.READ,
@@ -62,11 +62,11 @@ CONSENT: Final = {
     "Unsubscribe": Reason.UNSUBSCRIBE,
     "Subscribe": Reason.UNSUBSCRIBE,
 }
-# Why an address is on Postmark's own list.
+# The reasons for which an address may be on Postmark's own list.
 OWN: Final = (Reason.UNSUBSCRIBE, Reason.HARD_BOUNCE, Reason.COMPLAINT, Reason.MANUAL)
 BY_THEM: Final = ("Recipient", "")
 TIMES: Final = ("DeliveredAt", "BouncedAt", "ReceivedAt", "ChangedAt")
-# What each kind of event alone has: webhooks of before 2018 do not say which it is.
+# A member that only this kind of event has: webhooks from before 2018 do not name their kind.
 RECORDS: Final = {
     "BouncedAt": "Bounce",
     "DeliveredAt": "Delivery",
@@ -74,19 +74,19 @@ RECORDS: Final = {
     "OriginalLink": "Click",
     "FirstOpen": "Open",
 }
-# What stands elsewhere in an event, or repeats the mail itself.
+# Not repeated in the detail: it is read elsewhere, or is the mail itself.
 READ: Final = frozenset({"RecordType", "MessageID", "Metadata", "Content", "Subject", "ServerID"})
 
 
 def verify(request: WebhookRequest, account: Account) -> None:
-    """Return when the request carries the account's secret; raises `InvalidSignature`."""
+    """Return if the request has the account's secret; else raises `InvalidSignature`."""
     verify_secret(request, account.credentials.get("webhook_secret"))
 
 
 def parse(request: WebhookRequest) -> Sequence[WebhookEvent]:
-    """What a verified request tells; raises `Unreadable`.
+    """The events of a verified request; raises `Unreadable`.
 
-    Events and mails are told apart by what they say, at whichever event they come in.
+    Whether it is an event or a mail is read from its content, whichever URL it came to.
     """
     if request.event not in EVENTS:
         return [Unknown(word=request.event)]
@@ -96,14 +96,14 @@ def parse(request: WebhookRequest) -> Sequence[WebhookEvent]:
 
 
 def _record(given: Mapping[str, Any]) -> str:
-    """The kind of event; "" for what is none."""
+    """The kind of event; "" if it is none."""
     return word(given.get("RecordType"), 64) or next(
         (record for member, record in RECORDS.items() if member in given), ""
     )
 
 
 def _events(given: Mapping[str, Any]) -> Iterator[WebhookEvent]:
-    """The report of a message, and what it says about the address."""
+    """The report about a message, and what it says about the address."""
     record = _record(given)
     name = (word(given.get("Type"), 64) if record == "Bounce" else "") or record
     external_id = word(given.get("MessageID"), 64) or None
@@ -117,7 +117,7 @@ def _events(given: Mapping[str, Any]) -> Iterator[WebhookEvent]:
     address = _address(given) or None
     if not (address or names_mail):
         return
-    # Each stream has a list of its own; one that names no mail may change at once with another's.
+    # Each stream has a list of its own; changes without a mail may come for several at once.
     stream = word(given.get("MessageStream"), 64) or STREAM
     key = report.key if stream == STREAM else f"{report.key}:{stream}"
     for reason, is_lifted, is_own in _consent(given, name):
@@ -169,9 +169,9 @@ def _address(given: Mapping[str, Any]) -> str:
 
 
 def _consent(given: Mapping[str, Any], name: str) -> Iterator[tuple[Reason, bool, bool]]:
-    """Why the address must not be written to any more, or may be again, also whoever said so."""
+    """(reason, is_lifted, is_own) of each change of consent in an event."""
     if name == "SubscriptionChange" and given.get("SuppressSending") is False:
-        # Postmark itself writes to it again: whatever it was, it was on its own list for that.
+        # Postmark itself writes to it again: whatever the reason on its own list was, it is lifted.
         is_theirs = word(given.get("Origin"), 64) in BY_THEM
         for reason in OWN:
             yield reason, True, not (is_theirs and reason is Reason.UNSUBSCRIBE)
@@ -194,7 +194,8 @@ def _suppression(given: Mapping[str, Any]) -> Reason:
 
 
 def _received(given: Mapping[str, Any]) -> list[WebhookEvent]:
-    """A mail, whole where the server is told to send it (`RawEmail`), else as Postmark read it."""
+    """A mail, from its raw form if the server is set to send it (`RawEmail`), else as parsed by
+    Postmark."""
     headers = tuple(_headers(given.get("Headers")))
     recipient = word(given.get("OriginalRecipient"), 320)
     told = {"postmark_message_id": word(given.get("MessageID"), 64)}
@@ -236,7 +237,7 @@ def _letter(
         subject=word(given.get("Subject"), 998) or None,
         text=text if isinstance(text, str) else None,
         html=html if isinstance(html, str) else None,
-        # Postmark tells it apart, and leaves it out of the headers.
+        # Postmark leaves it out of the headers.
         headers=(*headers, ("Reply-To", word(given.get("ReplyTo"), 998))),
         attachments=tuple(_files(given.get("Attachments"))),
         occurred_at=parse_date(word(given.get("Date"), 100)),
@@ -259,7 +260,7 @@ def _headers(value: object) -> Iterator[tuple[str, str]]:
 
 
 def _files(value: object) -> Iterator[Attachment]:
-    """The files of a mail, one more than are kept; one that cannot be read costs no other."""
+    """The files of a mail, one more than are kept; one that cannot be read has no content."""
     for each in map(members, items(value, ATTACHMENTS + 1)):
         content = each.get("Content", each.get("Data"))  # its test button says Data
         try:
@@ -274,5 +275,5 @@ def _files(value: object) -> Iterator[Attachment]:
         )
 
 
-# It tries again on everything but a 200 and a 403.
+# Postmark tries again after every status but 200 and 403.
 reply = ok

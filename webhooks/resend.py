@@ -4,8 +4,8 @@ Docs: https://resend.com/docs/webhooks/introduction (types: /docs/webhooks/event
 Svix: base64 HMAC-SHA256 over id, time and raw body, keyed with the base64 behind `whsec_`, two keys
 during rotation (https://docs.svix.com/receiving/verifying-payloads/how-manual).
 Oddities: the event's time is the outer created_at; a retry has the same svix-id and body, but a
-replay from our own store lacks the headers, so that the body names a report. `email.received` has
-no text: the mail is fetched (`resend_mail`).
+replay from our own store lacks the headers, so reports are identified by the body. `email.received`
+has no text: the mail is fetched (`resend_mail`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from webhooks.values import detail, members, our_id, read_object, word
 TOLERANCE: Final = 300.0
 MOST_TAGS = 100
 
-# https://resend.com/docs/webhooks/event-types; each other one changes nothing.
+# https://resend.com/docs/webhooks/event-types; all others change nothing.
 STATUSES: Final[Mapping[str, Status]] = {
     "email.scheduled": Status.SENT,
     "email.sent": Status.SENT,
@@ -54,7 +54,7 @@ CONSENT: Final = {
     "email.suppressed": Reason.HARD_BOUNCE,
     "email.complained": Reason.COMPLAINT,
 }
-# What is put on Resend's own list, by whom, and what is taken off it, of which it does not say why.
+# Events of Resend's own list, and the origins of its entries. A removal does not name the origin.
 # https://resend.com/docs/webhooks/suppressions/added
 LISTED: Final = ("suppression.added", "suppression.removed")
 ORIGINS: Final = {
@@ -62,8 +62,9 @@ ORIGINS: Final = {
     "complaint": Reason.COMPLAINT,
     "manual": Reason.MANUAL,
 }
-# Bounces after which the address may still be good; those of the second kind may be an automatic
-# answer to a mail that arrived. https://resend.com/docs/dashboard/emails/email-bounces
+# Types of bounces after which the address may still be good; with one of these subtypes it may even
+# be an automatic answer to a mail that arrived.
+# https://resend.com/docs/dashboard/emails/email-bounces
 SOFT: Final = frozenset({"transient", "undetermined"})
 OPEN: Final = frozenset({"general", "undetermined", ""})
 ON_A_LIST: Final = frozenset({"suppressed", "onaccountsuppressionlist", "ontenantsuppressionlist"})
@@ -74,7 +75,8 @@ WORDS: Final = {
     "email.suppressed": "Resend did not send it: an earlier mail to this address bounced, or its "
     "owner complained",
 }
-# The object that tells why, and what stands elsewhere in an event or is the mail itself.
+# The object of an event that tells why; and what is not repeated in the detail, because it is read
+# elsewhere or is the mail itself.
 CAUSES: Final = {
     "email.bounced": "bounce",
     "email.failed": "failed",
@@ -84,7 +86,7 @@ READ: Final = frozenset({"email_id", "tags", "subject", "headers", "html", "text
 
 
 def verify(request: WebhookRequest, account: Account) -> None:
-    """Return when Resend signed the request, of late; raises `InvalidSignature`."""
+    """Return if Resend has signed the request, and lately; else raises `InvalidSignature`."""
     key = secret_key(account.credentials.get("webhook_secret", ""))
     if not key:
         raise InvalidSignature("The account has no webhook_secret to verify with.")
@@ -92,7 +94,7 @@ def verify(request: WebhookRequest, account: Account) -> None:
     event_id, timestamp, signatures = (
         request.headers.get(f"{prefix}-{name}", "") for name in ("id", "timestamp", "signature")
     )
-    # Without a point in them, so that the parts of what is signed cannot be shifted.
+    # No point in the id: what is signed is joined with points.
     if not re.fullmatch(r"[!-\-/-~]{1,256}", event_id) or not signatures:
         raise InvalidSignature("The request has no signature.")
     if not re.fullmatch(r"[0-9]{1,11}", timestamp):
@@ -108,7 +110,7 @@ def verify(request: WebhookRequest, account: Account) -> None:
 
 
 def parse(request: WebhookRequest) -> Sequence[WebhookEvent]:
-    """What a verified request, or an answer that was fetched, tells; raises `Unreadable`."""
+    """The events of a verified request, or of an answer that was fetched; raises `Unreadable`."""
     if request.event == "fetched":
         return resend_mail.fetched(request)
     if request.event == "unfetched":
@@ -120,7 +122,7 @@ def parse(request: WebhookRequest) -> Sequence[WebhookEvent]:
 
 
 def _events(given: Mapping[str, Any], digest: str) -> Iterator[WebhookEvent]:
-    """The report of a mail and what it says about the address, or where a new mail is."""
+    """The report about a mail and what it says about the address, or where to fetch a new mail."""
     name, data = word(given.get("type"), 64), members(given.get("data"))
     email_id, message_id = word(data.get("email_id"), 64), our_id(_tag(data))
     if name == "email.received" and email_id:
@@ -137,7 +139,7 @@ def _events(given: Mapping[str, Any], digest: str) -> Iterator[WebhookEvent]:
     is_soft = name == "email.bounced" and word(cause.get("type")).lower() in SOFT
     is_open = is_soft and word(cause.get("subType")).lower() in OPEN
     status = None if is_open else STATUSES.get(name)
-    # Resend is built on Amazon SES, and tells of its lists in SES's words.
+    # Resend is built on Amazon SES, and uses its words for suppression lists.
     is_listed = word(cause.get("subType")).lower() in ON_A_LIST
     failure = "soft" if is_soft else "email.suppressed" if is_listed else name
     code, message = _error(failure, cause) if status is Status.FAILED else (None, None)
@@ -169,7 +171,7 @@ def _events(given: Mapping[str, Any], digest: str) -> Iterator[WebhookEvent]:
 
 
 def _listed(given: Mapping[str, Any], name: str, digest: str) -> Iterator[WebhookEvent]:
-    """Whom Resend itself writes to no more, or again: that takes back its own word alone."""
+    """Additions to Resend's own list, and removals, which lift only what Resend said itself."""
     data = members(given.get("data"))
     address, is_lifted = word(data.get("email"), 320), name == "suppression.removed"
     origin = ORIGINS.get(word(data.get("origin"), 64).lower(), Reason.MANUAL)
@@ -192,7 +194,7 @@ def _listed(given: Mapping[str, Any], name: str, digest: str) -> Iterator[Webhoo
 
 
 def _tag(data: Mapping[str, Any]) -> object:
-    """The tag that is our id, of an object or, as older events have them, a list of pairs."""
+    """The tag with our id, from an object or, in older events, a list of pairs."""
     tags = data.get("tags")
     if isinstance(tags, list):
         pairs = map(members, tags[:MOST_TAGS])
@@ -207,10 +209,10 @@ def _error(name: str, cause: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _address(data: Mapping[str, Any]) -> str | None:
-    """The one recipient; of several Resend does not say which is meant."""
+    """The only recipient; if there are several, Resend does not say which one is meant."""
     found = mailboxes(texts_of(data.get("to")))
     return found[0] if len(found) == 1 else None
 
 
-# It tries everything but a 2xx again, for a day.
+# Resend tries again for a day after every status but 2xx.
 reply = ok

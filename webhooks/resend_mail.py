@@ -1,7 +1,7 @@
-"""The mails that Resend takes in, fetched: as it came, or as Resend has read it.
+"""Inbound mails at Resend, which are fetched: in their raw form, or as parsed by Resend.
 
-Docs: https://resend.com/docs/dashboard/receiving/get-email-content. The raw form's URL is good for
-a short time only, and may not be to be had at all; the list of files is another question.
+Docs: https://resend.com/docs/dashboard/receiving/get-email-content. The URL of the raw form is
+valid only for a short time, and may fail altogether; the list of files needs a request of its own.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ MOST_FILES, MOST_HEADERS, HEADER_CHARACTERS = 100, 500, 64 * 2**10
 
 
 def location(email_id: str) -> Fetch:
-    """Where a mail is that has come in."""
+    """Where to fetch an inbound mail."""
     url = f"{RECEIVED}{quote(email_id, safe='')}?html_format=cid"
     return Fetch(url=url, key=f"resend:received:{email_id}")
 
 
 def texts_of(value: object) -> list[str]:
-    """The texts of a list, or the one that stands alone."""
+    """The texts of a list, or a single text."""
     given = value if isinstance(value, list) else [value]
     return [each for each in given[:MOST_FILES] if isinstance(each, str)]
 
 
 def fetched(request: WebhookRequest) -> list[WebhookEvent]:
-    """A mail as Resend read it, the list of its files, or the mail itself as it came."""
+    """The events of an answer: a parsed mail, the list of its files, or a mail in its raw form."""
     url, _, fragment = request.url.partition("#")
     if not url.startswith(RECEIVED):
         return mail.events(request.body, provider="resend")
@@ -55,7 +55,7 @@ def fetched(request: WebhookRequest) -> list[WebhookEvent]:
 
 
 def otherwise(request: WebhookRequest) -> list[WebhookEvent]:
-    """A mail whose raw form was not to be had (too large, or away) as Resend has read it."""
+    """What to fetch instead of a raw form that could not be had: the mail as parsed by Resend."""
     url, _, email_id = request.url.partition("#")
     if url.startswith(RECEIVED) or not email_id:
         return [Unknown(word=request.event)]
@@ -64,9 +64,9 @@ def otherwise(request: WebhookRequest) -> list[WebhookEvent]:
 
 
 def _received(given: Mapping[str, Any], *, without_raw: bool) -> Iterator[WebhookEvent]:
-    """The mail, from its raw form where that has more than a text.
+    """The mail, or where its raw form is, if that has more than the text in this answer.
 
-    Its URL is good for a short time only; a text that is here need not depend on that.
+    The raw form's URL is valid only for a short time: without need, a text should not depend on it.
     """
     email_id = word(given.get("id"), 64)
     if not email_id:
@@ -75,7 +75,7 @@ def _received(given: Mapping[str, Any], *, without_raw: bool) -> Iterator[Webhoo
     files, texts = given.get("attachments"), (given.get("text"), given.get("html"))
     is_whole = not files and any(isinstance(each, str) and each.strip() for each in texts)
     if isinstance(raw, str) and raw.startswith(("https://", "http://")) and not is_whole:
-        # The mail's own id rides in the fragment, which is not sent.
+        # The fragment, which is not sent, carries the mail's own id.
         yield Fetch(url=f"{raw}#{quote(email_id, safe='')}", key=f"resend:raw:{email_id}")
         return
     for event in mail.taken_apart(_letter(given, email_id), provider="resend", sender=None):
@@ -92,7 +92,7 @@ def _letter(given: Mapping[str, Any], email_id: str) -> Letter:
         external_id=word(given.get("message_id"), 998) or email_id,
         from_address=word(given.get("from"), 998),
         to_address=next(iter([*to, *others]), ""),
-        # A blind copy, or a mail that was passed on, names us in `received_for` alone.
+        # A blind copy, or a forwarded mail, names us only in `received_for`.
         recipients=(*taken_for, *to, *others),
         subject=word(given.get("subject"), 998) or None,
         text=text if isinstance(text, str) else None,
@@ -114,14 +114,14 @@ def _headers(value: object) -> Iterator[tuple[str, str]]:
 
 
 def _files_of(letter: Inbound, email_id: str) -> Fetch:
-    """Where the files are listed; the mail's own id rides in the fragment, which is not sent."""
+    """Where the files are listed; the fragment, which is not sent, carries the mail's own id."""
     path = f"{quote(email_id, safe='')}/attachments?limit={MOST_FILES}"
     url = f"{RECEIVED}{path}#{quote(letter.external_id, safe='')}"
     return Fetch(url=url, key=f"resend:attachments:{email_id}")
 
 
 def _files(given: Mapping[str, Any], external_id: str) -> Addition:
-    """The files of a mail that is stored already."""
+    """The files of a mail that was stored before."""
     listed = items(given.get("data"))
     files = [members(each) for each in listed[:MOST_FILES]]
     has_more = given.get("has_more") is True or len(listed) > MOST_FILES

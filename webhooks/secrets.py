@@ -1,6 +1,6 @@
-"""Webhooks that carry no signature, but a secret in their URL: `user:secret@` or `?secret=`.
+"""Webhooks without a signature, but with a secret in their URL: `user:secret@` or `?secret=`.
 
-HTTP clients send the first as Basic authentication (RFC 7617), whose password is the secret.
+HTTP clients send the first as the password of Basic authentication (RFC 7617).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from webhooks.model import InvalidSignature, WebhookRequest
 
 
 def verify_secret(request: WebhookRequest, secret: str | None) -> None:
-    """Return when the request carries the secret; raises `InvalidSignature`.
+    """Return if the request has the secret; else raises `InvalidSignature`.
 
-    As the password of Basic authentication, of any user, or as the one query parameter `secret`.
+    As the password of Basic authentication, for any user, or as the query parameter `secret`.
     """
     if not secret:
         raise InvalidSignature("The account has no secret to verify with.")
@@ -29,7 +29,7 @@ def verify_secret(request: WebhookRequest, secret: str | None) -> None:
 
 
 def _password(request: WebhookRequest) -> list[bytes]:
-    """The password of Basic authentication; nothing where the request has none."""
+    """The password of Basic authentication, if there is one."""
     scheme, _, credentials = request.headers.get("authorization", "").strip().partition(" ")
     if scheme.lower() != "basic":
         return []
@@ -43,7 +43,7 @@ def _password(request: WebhookRequest) -> list[bytes]:
 
 
 def _parameter(request: WebhookRequest) -> list[bytes]:
-    """The query parameter `secret`, with + as itself and as the space of a form."""
+    """The query parameter `secret`, read with + as itself, and as a space."""
     query = request.url.partition("#")[0].partition("?")[2]
     values = [part[7:] for part in query.split("&") if part.startswith("secret=")]
     if len(values) > 1:
@@ -53,6 +53,6 @@ def _parameter(request: WebhookRequest) -> list[bytes]:
 
 
 def _forms(secret: str) -> list[bytes]:
-    """The secret as clients write it: in UTF-8, or in the Latin-1 of older ones."""
+    """The secret as clients encode it: in UTF-8, or older ones in Latin-1."""
     utf_8 = secret.encode(errors="surrogatepass")
     return [utf_8, secret.encode("latin-1")] if max(secret) <= "\xff" else [utf_8]

@@ -3,10 +3,10 @@
 Docs: https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event and
 /parsing-email/inbound-email. Signed with ECDSA (P-256, SHA-256) over a timestamp and the raw body
 (/tracking-events/getting-started-event-webhook-security-features); Inbound Parse only where it has
-a security policy, else the URL carries `inbound_secret`. Retries keep on for 24 h, and nobody says
-whether they are signed anew: the timestamp has no limit, a request again has the same keys.
-Oddities: sg_event_id is new at each retry; late bounces lack sg_message_id; parsed mail has a
-charset for each field; a 4xx makes Inbound Parse drop the mail.
+a security policy, else the URL carries `inbound_secret`. Retries go on for 24 h, and it is not
+documented whether they are signed anew: so the timestamp has no limit, and a repetition has the
+same keys. Oddities: sg_event_id is new at each retry; late bounces lack sg_message_id; parsed mail
+has a charset for each field; after a 4xx Inbound Parse drops the mail.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from webhooks.model import (
 from webhooks.secrets import verify_secret
 from webhooks.values import detail, members, moment, our_id, read_json, word
 
-# SendGrid collects for half a minute, and sends some thousands at most.
+# SendGrid collects events for half a minute, and sends at most some thousands.
 MOST_EVENTS: Final = 10_000
 SIGNATURE: Final = "x-twilio-email-event-webhook-signature"
 TIMESTAMP: Final = "x-twilio-email-event-webhook-timestamp"
@@ -79,16 +79,16 @@ WORDS: Final = {
     "invalid": "SendGrid did not send it: the address is not valid.",
     "spam content": "SendGrid did not send it: its content looks like spam.",
 }
-# What makes a report another one.
+# The members that identify a report.
 KEY: Final = ("sg_message_id", "timestamp", "email", "url", "attempt", "type", "asm_group_id")
-# What stands elsewhere in an event, and is not repeated in its detail.
+# Not repeated in the detail, because it is read elsewhere.
 READ: Final = frozenset({"event", "timestamp", "message_id"})
 
 
 def verify(request: WebhookRequest, account: Account) -> None:
-    """Return when SendGrid signed the request; raises `InvalidSignature`.
+    """Return if SendGrid has signed the request; else raises `InvalidSignature`.
 
-    Inbound Parse without a security policy is known by the secret in its URL instead.
+    Inbound Parse without a security policy is verified by the secret in its URL instead.
     """
     has_keys = any(account.credentials.get(name) for name in KEYS)
     if request.event == "inbound" and not (has_keys and SIGNATURE in request.headers):
@@ -135,7 +135,7 @@ def parse(request: WebhookRequest) -> Sequence[WebhookEvent]:
 
 
 def _events(item: object) -> Iterator[WebhookEvent]:
-    """What one item of the list says: of a message, of an address, or of both."""
+    """What one item of the list says about a message, an address, or both."""
     given = members(item)
     name = word(given.get("event"), 64).lower()
     if not name:
@@ -205,7 +205,7 @@ def _report(
 ) -> StatusReport:
     status = STATUSES.get(name)
     if name == "open" and given.get("sg_machine_open") in (True, "true", 1, "1"):
-        status = None  # a mail program that loads all images, whoever reads them
+        status = None  # a mail program that loads all images, even if nobody reads the mail
     has_failed = status is Status.FAILED
     return StatusReport(
         external_id=external_id,
@@ -221,7 +221,7 @@ def _report(
 
 
 def _error_code(given: Mapping[str, Any], name: str) -> str:
-    """The SMTP status, as 5.1.1 or 550, else the word of SendGrid that says most."""
+    """The SMTP status, such as 5.1.1 or 550, else the most specific word of SendGrid."""
     status = word(given.get("status"), 32)
     if not status and (match := re.match(r"[45]\d\d\b", word(given.get("reason")))):
         status = match[0]
@@ -231,12 +231,12 @@ def _error_code(given: Mapping[str, Any], name: str) -> str:
 
 
 def _is_soft(given: Mapping[str, Any], name: str) -> bool:
-    """Whether the address may be good: the mail server never refused it for good."""
+    """Whether the address may be good, because its mail server did not refuse it for good."""
     return _error_code(given, name).startswith("4")
 
 
 def _is_block(given: Mapping[str, Any]) -> bool:
-    """Whether a bounce is of another kind than those after which SendGrid itself sends no more."""
+    """Whether a bounce is of a kind after which SendGrid itself still sends to the address."""
     return word(given.get("type")).lower() not in ("bounce", "")
 
 
@@ -255,10 +255,10 @@ def _error_message(given: Mapping[str, Any], name: str) -> str:
 
 
 def _reason(given: Mapping[str, Any], name: str, group: str | None) -> Reason | None:
-    """Why the address must not be written to any more, where the event says so.
+    """Why the address must not be written to any more, if the event says so.
 
     A block is about this mail or this moment (https://www.twilio.com/docs/sendgrid/glossary/blocks)
-    and leaves the address as it is; so does a resubscription that does not say to which group.
+    and changes nothing; nor does a resubscription that does not name its group.
     """
     if name == "group_resubscribe" and group is None:
         return None
@@ -269,5 +269,5 @@ def _reason(given: Mapping[str, Any], name: str, group: str | None) -> Reason | 
     return CONSENT.get(name)
 
 
-# On everything but a 200 it tries again, or drops the mail.
+# After every status but 200 SendGrid tries again, or drops the mail.
 reply = ok

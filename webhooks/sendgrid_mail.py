@@ -1,8 +1,8 @@
-"""The mails that SendGrid's Inbound Parse brings: raw MIME in `email`, or taken apart into fields.
+"""Mails from SendGrid's Inbound Parse: raw MIME in `email`, or parsed into fields.
 
 Docs: https://www.twilio.com/docs/sendgrid/for-developers/parsing-email/inbound-email.
-Oddities of the second: `charsets` says how each field is to be decoded, the envelope may be
-malformed, the names of files stand in `attachment-info`, their ids in `content-ids`.
+Oddities of the fields: `charsets` names the charset of each, the envelope may be malformed, the
+names of files are in `attachment-info`, and their ids in `content-ids`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PARSED: Final = frozenset({"from", "to", "subject", "text", "html"})
 
 
 def events(form: Form) -> Sequence[WebhookEvent]:
-    """The mail that somebody wrote: as raw MIME in one field, or taken apart by SendGrid."""
+    """The mail: from raw MIME in one field, or as parsed by SendGrid."""
     sender, recipients = _envelope(form)
     told: dict[str, Any] = {name.lower(): form.text(name)[:1000] for name in ENVELOPE}
     told = {name: text for name, text in told.items() if text}
@@ -62,7 +62,7 @@ def events(form: Form) -> Sequence[WebhookEvent]:
 
 
 def _envelope(form: Form) -> tuple[str | None, tuple[str, ...]]:
-    """Sender and recipients of SMTP, each only where it has the documented shape."""
+    """Sender and recipients of the SMTP envelope, as far as they have the documented form."""
     given = members(form.json("envelope"))
     sender, to = given.get("from"), given.get("to")
     listed = [to] if isinstance(to, str) else to if isinstance(to, list) else []
@@ -71,9 +71,9 @@ def _envelope(form: Form) -> tuple[str | None, tuple[str, ...]]:
 
 
 def _attachments(form: Form) -> Iterator[Attachment]:
-    """The files, with the names and ids that stand in fields of their own.
+    """The files, with their names and ids from other fields.
 
-    A file whose name spoils its part's header comes as a field.
+    A file whose name makes its part's header malformed comes as a field.
     """
     told = members(form.json("attachment-info"))
     content_ids = {

@@ -2,8 +2,8 @@
 
 Docs: https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html.
 Signed by SNS (`webhooks.sns`).
-Oddities: SNS sends JSON as text/plain; an identity's own notifications say `notificationType` and
-lack the tags that carry our id, which is then in the Message-ID if headers are included; a time
+Oddities: SNS sends JSON as text/plain; an identity's own notifications have `notificationType` and
+lack the tags that carry our id, which is then in the Message-ID, if headers are included; the time
 that another mail server tells (of a bounce) is in the detail, the event has that of SNS.
 """
 
@@ -47,7 +47,7 @@ STATUSES: Final[Mapping[str, Status | None]] = {
     "Rendering Failure": Status.FAILED,
     "Subscription": None,
 }
-# The object of an event that is not called as the event is.
+# Events whose object is not called like the event.
 OBJECTS: Final = {"DeliveryDelay": "deliveryDelay", "Rendering Failure": "failure"}
 RECIPIENTS: Final = {
     "Bounce": "bouncedRecipients",
@@ -55,10 +55,10 @@ RECIPIENTS: Final = {
     "Delivery": "recipients",
     "DeliveryDelay": "delayedRecipients",
 }
-# What SES's own check of an address says (Auto Validation).
+# The subtype if SES's own check of the address failed (Auto Validation).
 NOT_VALID: Final = "emailvalidationsuppressed"
 UNSUBSCRIBED: Final = "unsubscribedrecipient"
-# Permanent bounces after which the address is no good, or its owner wants nothing.
+# Subtypes of permanent bounces: the address does not work, or its owner wants no mail.
 BOUNCES: Final = {
     "general": Reason.HARD_BOUNCE,
     "noemail": Reason.HARD_BOUNCE,
@@ -68,17 +68,15 @@ BOUNCES: Final = {
     NOT_VALID: Reason.HARD_BOUNCE,
     UNSUBSCRIBED: Reason.UNSUBSCRIBE,
 }
-# What the recipient's mailbox provider reports of itself is nobody's complaint.
+# Reports that a mailbox provider makes by itself, which are nobody's complaint.
 NO_COMPLAINTS: Final = frozenset({"not-spam", "auth-failure"})
 SUPPRESSED: Final = frozenset({"onaccountsuppressionlist", "ontenantsuppressionlist"})
 READ: Final = frozenset({*RECIPIENTS.values(), "headers"})
 
 
 def verify(request: WebhookRequest, account: Account) -> None:
-    """Return when SNS signed the request and it is of the account's topic.
-
-    Mails may have one of their own. Raises `InvalidSignature`, or `NeedsCertificate`.
-    """
+    """Return if SNS has signed the request and it is of the account's topic; mails may have a topic
+    of their own. Raises `InvalidSignature`, or `NeedsCertificate`."""
     topic = account.credentials.get("topic_arn")
     if request.event == "inbound":
         topic = account.credentials.get("inbound_topic_arn") or topic
@@ -86,9 +84,9 @@ def verify(request: WebhookRequest, account: Account) -> None:
 
 
 def parse(request: WebhookRequest) -> Sequence[WebhookEvent]:
-    """What a verified request tells; raises `Unreadable`.
+    """The events of a verified request; raises `Unreadable`.
 
-    Reports and mails are told apart by what they say, at whichever event they come in.
+    Whether it is a report or a mail is read from its content, whichever URL it came to.
     """
     if request.event not in EVENTS:
         return [Unknown(word=request.event)]
@@ -109,7 +107,7 @@ def parse(request: WebhookRequest) -> Sequence[WebhookEvent]:
 
 
 def _events(given: Mapping[str, Any], envelope: sns.Envelope) -> Iterator[WebhookEvent]:
-    """The reports of a notification: one for each recipient that it names."""
+    """The reports in a notification: one for each recipient that it names."""
     name = word(given.get("eventType") or given.get("notificationType"), 64)
     sent = members(given.get("mail"))
     external_id, message_id = word(sent.get("messageId"), 128) or None, _message_id(sent)
@@ -149,7 +147,7 @@ def _events(given: Mapping[str, Any], envelope: sns.Envelope) -> Iterator[Webhoo
 
 
 def _message_id(sent: Mapping[str, Any]) -> UUID | None:
-    """Our id: the tag that we gave the mail, else the one in its own Message-ID."""
+    """Our id, from the mail's tag, or else from its Message-ID."""
     tags = members(sent.get("tags")).get(TAG)
     if isinstance(tags, list) and tags and (found := our_id(tags[0])):
         return found
@@ -162,9 +160,9 @@ def _message_id(sent: Mapping[str, Any]) -> UUID | None:
 def _recipients(
     name: str, told: Mapping[str, Any], sent: Mapping[str, Any]
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The addresses that an event is about, each with what is told of it alone.
+    """The addresses that an event is about, each with its own details.
 
-    Our mails have one recipient each: where none is named, the report is about that one.
+    Our mails have one recipient each: if no recipient is named, the report is about that one.
     """
     listed = told.get(RECIPIENTS.get(name, "")) or sent.get("destination")
     found: dict[str, Mapping[str, Any]] = {}
@@ -176,9 +174,9 @@ def _recipients(
 
 
 def _written_to(recipient: str, sent: Mapping[str, Any]) -> str | None:
-    """The address that the mail went to: a bounce names whichever one it was sent on to.
+    """The address that we sent the mail to: a bounce may name one to which it was forwarded.
 
-    Its words are a stranger's, too: the notice that a mail server wrote.
+    A bounce is read from the notice of a mail server, which may write anything there.
     https://docs.aws.amazon.com/ses/latest/dg/notification-contents.html#bounced-recipients
     """
     texts = [each for each in items(sent.get("destination")) if isinstance(each, str)]
@@ -188,7 +186,7 @@ def _written_to(recipient: str, sent: Mapping[str, Any]) -> str | None:
 
 
 def _key(name: str, told: Mapping[str, Any], mail_id: str, recipient: str) -> str:
-    """The same for the same report, whether SNS tells it again or SES by another way."""
+    """The same for the same report, whether SNS repeats it or SES sends it in another way, too."""
     parts = (recipient, word(told.get("timestamp")), word(told.get("link"), 4000))
     digest = sha256("\n".join(parts).encode()).hexdigest()[:24]
     return f"ses:{mail_id}:{name}:{digest}"
@@ -197,17 +195,17 @@ def _key(name: str, told: Mapping[str, Any], mail_id: str, recipient: str) -> st
 def _status(name: str, told: Mapping[str, Any], about: Mapping[str, Any]) -> Status | None:
     if name == "Bounce":
         return Status.FAILED if _has_given_up(told, about) else None
-    if name == "Complaint":  # SES held back what it has a complaint about from before
+    if name == "Complaint":  # after an earlier complaint, SES did not send the mail
         is_old = word(told.get("complaintSubType")).lower() in SUPPRESSED
         return Status.FAILED if is_old else None
     return STATUSES.get(name)
 
 
 def _has_given_up(told: Mapping[str, Any], about: Mapping[str, Any]) -> bool:
-    """Whether a bounce is the end: SES tells of a soft one when it has retried for long enough.
+    """Whether a bounce is final: SES reports a soft one only after it has retried for long enough.
 
-    https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_EventDestination.html. But for an
-    automatic answer, which looks like a general bounce without any mail server's report.
+    https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_EventDestination.html. An exception
+    are automatic answers, which look like a general bounce without a mail server's report.
     """
     if told.get("bounceType") == "Permanent" or word(about.get("action")).lower() == "failed":
         return True
@@ -240,7 +238,7 @@ def _error(
 
 
 def _consent(name: str, told: Mapping[str, Any]) -> tuple[Reason | None, bool]:
-    """Whether the address must not be written to any more, or may be again."""
+    """Why the address must not be written to any more, if so; and whether that is lifted."""
     if name == "Bounce" and told.get("bounceType") == "Permanent":
         return BOUNCES.get(word(told.get("bounceSubType")).lower()), False
     if name == "Complaint":
@@ -254,12 +252,12 @@ def _consent(name: str, told: Mapping[str, Any]) -> tuple[Reason | None, bool]:
 
 
 def _is_out(preferences: object) -> bool:
-    """Whether somebody wants nothing from the list: none at all, or none of its topics."""
+    """Whether somebody wants no mail from the list, or none of its topics."""
     given = members(preferences)
     named = [members(each) for each in items(given.get("topicSubscriptionStatus"))]
     out = bool(named) and all(each.get("subscriptionStatus") == "OptOut" for each in named)
     return given.get("unsubscribeAll") is True or out
 
 
-# SNS looks at the status alone.
+# SNS only looks at the status.
 reply = ok

@@ -1,7 +1,7 @@
-"""The mails that Amazon SES receives, as its SNS action hands them over.
+"""Inbound mails at Amazon SES, as its SNS action delivers them.
 
 Docs: https://docs.aws.amazon.com/ses/latest/dg/receiving-email-notifications-contents.html.
-Mails above 150 KB SES bounces there; the notifications of other actions have no content.
+With that action SES bounces mails above 150 KB; notifications of other actions have no content.
 https://docs.aws.amazon.com/ses/latest/dg/receiving-email-action-sns.html
 """
 
@@ -21,7 +21,7 @@ VERDICTS: Final = ("spamVerdict", "virusVerdict", "spfVerdict", "dkimVerdict", "
 
 
 def events(given: Mapping[str, Any]) -> list[WebhookEvent]:
-    """A mail that SES took in; its rule must hand the content over, which an S3 action does not."""
+    """An inbound mail; its rule must include the content, which an S3 action does not."""
     sent, receipt = members(given.get("mail")), members(given.get("receipt"))
     action = members(receipt.get("action"))
     recipients = [word(each, 320) for each in items(receipt.get("recipients"))]
@@ -51,7 +51,7 @@ def events(given: Mapping[str, Any]) -> list[WebhookEvent]:
 
 
 def _content(content: object, encoding: str) -> bytes:
-    """The whole mail; raises `ValueError` for what is no Base64."""
+    """The whole mail; raises `ValueError` for malformed Base64."""
     if not isinstance(content, str):
         return b""
     return b64decode(content) if encoding.upper() == "BASE64" else content.encode(errors="replace")

@@ -1,9 +1,9 @@
-"""SMTP, the webhook half: mails that the operator's own mail server hands in.
+"""SMTP, the webhook half: mails that the operator's own mail server passes on.
 
 The server pipes each mail into a POST of the raw message (RFC 5322), answers and bounces alike
 (docs/operating.md). Not signed: HTTP Basic auth with the account's `webhook_secret`, or `secret`
-in the URL. The envelope may come in the headers X-Envelope-From and X-Envelope-To; an empty From
-is one.
+in the URL. The envelope may come in the headers X-Envelope-From (which may be empty) and
+X-Envelope-To.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ EVENTS: Final = ("inbound",)
 
 
 def verify(request: WebhookRequest, account: Account) -> None:
-    """Return when the request carries the account's secret; raises `InvalidSignature`."""
+    """Return if the request has the account's secret; else raises `InvalidSignature`."""
     verify_secret(request, account.credentials.get("webhook_secret"))
 
 
@@ -44,5 +44,5 @@ def reply(
     _events: Sequence[WebhookEvent],
     _account: Account,
 ) -> Reply:
-    """The mail server looks at the status alone."""
+    """The mail server only looks at the status."""
     return Reply(status=204)

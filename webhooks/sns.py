@@ -1,9 +1,9 @@
-"""Amazon SNS: the signed envelope in which AWS services tell us things.
+"""Amazon SNS: the signed envelope of notifications of AWS services.
 
 Docs: https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html.
-Signed with RSA (PKCS #1 v1.5; SHA-1 in version 1, SHA-256 in 2) over chosen fields, with the key of
-a certificate on SNS's own host. A good signature says that SNS sent it, not for whom: anybody can
-subscribe our address to a topic of theirs, so only the account's own topic counts.
+Signed with RSA (PKCS #1 v1.5; SHA-1 in version 1, SHA-256 in 2) over some fields, with the key of a
+certificate on SNS's own host. The signature proves that SNS sent it, not for whom: anybody can
+subscribe our URL to a topic of theirs, so only the account's own topic is accepted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from webhooks.model import InvalidSignature, NeedsCertificate, Unreadable, WebhookRequest
 from webhooks.values import members, read_json
 
-# SNS carries 256 KB, which JSON writes longer; the limit keeps a stranger's from costing us
+# SNS carries 256 KB, which are longer as JSON; the limit bounds what a stranger's request costs us
 # https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
 MOST_BYTES: Final = 2**20
 CONFIRMATION: Final = "SubscriptionConfirmation"
@@ -39,7 +39,7 @@ HEADERS: Final = {
     "x-amz-sns-message-id": "MessageId",
     "x-amz-sns-topic-arn": "TopicArn",
 }
-# Buckets of S3 lie on hosts that look alike, under whatever name
+# Not the hosts of S3 buckets that look alike: anybody can have one
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html#VirtualHostingBackwardsCompatibility
 HOST = r"https://sns\.(?!s3-)[a-z0-9-]{3,40}\.amazonaws\.com(\.cn)?/"
 CERTIFICATE: Final = re.compile(HOST + r"[A-Za-z0-9_.-]{1,200}\.pem")
@@ -48,7 +48,7 @@ SUBSCRIBE: Final = re.compile(HOST + r"\?[!-~]{1,4000}")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Envelope:
-    """What SNS wraps around a message; `subscribe_url` is "" where it is not SNS's own."""
+    """What SNS wraps around a message; `subscribe_url` is "" unless it is on a host of SNS."""
 
     type: str
     id: str
@@ -59,9 +59,9 @@ class Envelope:
 
 
 def verify(request: WebhookRequest, topic_arn: str | None) -> None:
-    """Return when SNS signed the request and it is of this topic.
+    """Return if SNS has signed the request and it is of this topic.
 
-    Raises `InvalidSignature`, or `NeedsCertificate` once nothing else is wrong.
+    Raises `InvalidSignature`, or `NeedsCertificate` if nothing else is wrong.
     """
     if not topic_arn:
         raise InvalidSignature("The account has no topic_arn to compare with.")
@@ -96,7 +96,7 @@ def _given(request: WebhookRequest) -> Mapping[str, Any]:
 
 
 def _signed(given: Mapping[str, Any]) -> bytes:
-    """The signed text: names and values in byte order, a line each; Subject only where it is."""
+    """The signed text: names and values in byte order, a line each; Subject only if it is there."""
     kind = given.get("Type")
     if not isinstance(kind, str) or kind not in SIGNED:
         raise InvalidSignature("The body is no message of SNS.")

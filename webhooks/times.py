@@ -1,4 +1,4 @@
-"""Times as JSON has them, ISO 8601 (RFC 3339)."""
+"""Times in JSON, as ISO 8601 (RFC 3339)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from channels.http import in_calendar
 
 
 def iso_time(value: object) -> datetime | None:
-    """A time with its zone, fractions of any length cut to microseconds; None for anything else."""
+    """A time with a zone, with fractions cut to microseconds; None for anything else."""
     try:
         at = datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:

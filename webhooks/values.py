@@ -1,7 +1,7 @@
-"""What a provider wrote, as values that can be stored: texts, JSON, times, our ids.
+"""Values of a provider in a form that can be stored: texts, JSON, times, our ids.
 
-Everything is bounded, and nothing that comes out holds NUL or halves of surrogate pairs, which
-PostgreSQL cannot store, nor numbers that JSON of other programs cannot.
+Everything is bounded, and no result contains NUL or lone surrogates, which PostgreSQL cannot store,
+or numbers that other programs cannot read in JSON.
 """
 
 from __future__ import annotations
@@ -20,21 +20,23 @@ from webhooks.model import Unreadable
 
 DETAILS: Final = 40
 DETAIL_CHARACTERS: Final = 1000
-# Of all details of a message, as JSON: long orders and the answers of long forms have room.
+# Of all details of a message, as JSON: enough for long orders and the answers of long forms.
 KEPT_CHARACTERS: Final = 64_000
 LONGEST_NUMBER: Final = 18
-# Codecs of Python that no mail is written in, and that take long or read something else.
-NOT_CHARSETS: Final = frozenset({"idna", "punycode", "raw-unicode-escape", "unicode-escape"})
+# Codecs of Python that are no charsets: they are slow, or decode something else than text.
+NOT_CHARSETS: Final = frozenset(
+    {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"}
+)
 
-# Not 0, which some say where they know none.
+# Not 0, with which some say that they know no time.
 _MOMENT = re.compile(r"[1-9][0-9]{0,10}(\.[0-9]{1,9})?")
 _SIZED = (str, list, dict)
-# One parameter in which nothing is encoded, as in the callback URLs that we give.
+# A single parameter without encoded characters, as in our callback URLs.
 _PLAIN = re.compile(r"[\w-]+=[\w-]+", re.ASCII)
 
 
 def decoded(value: bytes, charset: str = "utf-8", *, fallback: str = "utf-8") -> str:
-    """Bytes as text that can be stored; what `charset` cannot read is read as `fallback`."""
+    """Bytes as text that can be stored; if `charset` cannot decode them, `fallback` does."""
     try:
         name = codecs.lookup(charset).name
         text = value.decode("utf-8" if name in NOT_CHARSETS else name)
@@ -44,7 +46,7 @@ def decoded(value: bytes, charset: str = "utf-8", *, fallback: str = "utf-8") ->
 
 
 def stored(text: str) -> str:
-    """The text as PostgreSQL can hold it: without NUL, and no halves of surrogate pairs."""
+    """The text as PostgreSQL can store it: without NUL and lone surrogates."""
     if text.isascii() and "\0" not in text:
         return text
     return text.replace("\0", "").encode(errors="replace").decode()
@@ -53,8 +55,8 @@ def stored(text: str) -> str:
 def read_json(body: bytes) -> object:
     """The JSON of a body; raises `Unreadable`.
 
-    A number that is not one, or is longer than others can read, stays the text that it was: one
-    such value must not cost the rest. Of two members with one name the last counts.
+    NaN, infinity, and numbers that are too long for other programs become texts, so that one such
+    value does not spoil the rest. Of two members with the same name the last one counts.
     """
     text = body.decode("utf-8-sig", errors="replace")
     try:
@@ -81,19 +83,19 @@ def _fraction(digits: str) -> float | str:
 
 
 def members(value: object) -> Mapping[str, Any]:
-    """A JSON object, or an empty one where something else came."""
+    """A JSON object, or an empty one in place of anything else."""
     return value if isinstance(value, dict) else {}
 
 
 def items(value: object, most: int | None = None) -> list[Any]:
-    """A JSON array, as many of it as are wanted; an empty one where something else came."""
+    """A JSON array, cut to `most` items, or an empty one in place of anything else."""
     return value[:most] if isinstance(value, list) else []
 
 
 def word(value: object, length: int = DETAIL_CHARACTERS) -> str:
-    """A text or number as one line of text, bounded; empty for everything else."""
+    """A text or number as one line of text, bounded; empty for anything else."""
     if isinstance(value, str):
-        # As most ids, addresses and names are: one word, with nothing in it to take out.
+        # Most ids, addresses and names are one word in which nothing has to be changed.
         if len(value) <= length and value.isascii() and value.isprintable() and " " not in value:
             return value
     elif isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -102,7 +104,7 @@ def word(value: object, length: int = DETAIL_CHARACTERS) -> str:
 
 
 def moment(value: object) -> datetime | None:
-    """A time in seconds since 1970, as number or text; None where there is none to read."""
+    """A time in seconds since 1970, from a number or text; None if it cannot be read."""
     digits = word(value, 32)
     if _MOMENT.fullmatch(digits) is None:
         return None
@@ -110,22 +112,22 @@ def moment(value: object) -> datetime | None:
 
 
 def our_id(value: object) -> UUID | None:
-    """Our id of a message where the provider gives it back, None for everything else."""
+    """Our id of a message, as the provider returns it; None for anything else."""
     try:
         found = UUID(value) if isinstance(value, str) and len(value) == 36 else None
     except ValueError:
         return None
-    # Written otherwise (in braces, with dashes elsewhere) it is not what we gave.
+    # Not in another form (in braces, with dashes elsewhere), which we never gave.
     return found if found and str(found) == str(value).lower() else None
 
 
 def our_id_in(mail_id: str | None) -> UUID | None:
-    """Our id in a Message-ID that we gave, of which it is the local part."""
+    """Our id in a Message-ID of ours, where it is the local part."""
     return our_id((mail_id or "").partition("@")[0])
 
 
 def in_query(url: str, name: str) -> str:
-    """A parameter of a URL, empty where it is missing or there are several of that name."""
+    """A parameter of a URL, empty if it is missing or there are several of that name."""
     query = url.partition("?")[2].partition("#")[0]
     if _PLAIN.fullmatch(query):
         given, _, value = query.partition("=")
@@ -138,7 +140,7 @@ def in_query(url: str, name: str) -> str:
 
 
 def detail(given: Mapping[str, Any], *, leave_out: frozenset[str]) -> dict[str, Any]:
-    """What else was said, under the provider's own names, bounded in number and length."""
+    """The rest of an event, under the provider's own names, bounded in number and length."""
     found: dict[str, Any] = {}
     for name, value in given.items():
         if name in leave_out or value is None or (not value and isinstance(value, _SIZED)):
@@ -150,12 +152,12 @@ def detail(given: Mapping[str, Any], *, leave_out: frozenset[str]) -> dict[str, 
 
 
 def fitted(found: Mapping[str, Any], *, cut: Iterable[str] = ()) -> dict[str, Any]:
-    """Details that are no more together than is kept: of the largest only how their JSON begins.
+    """Details cut to `KEPT_CHARACTERS` together: of the largest ones only the beginning is kept.
 
-    `left_out` names those, and what was `cut` before.
+    `left_out` names those, and those that were `cut` before.
     """
     kept, shortened = dict(found), set(cut)
-    # Only what may be: a character takes at most twice the room in JSON that it has here.
+    # Only if it may be too long: a character takes at most twice as much room in JSON as in `repr`.
     if 2 * len(repr(kept)) > KEPT_CHARACTERS:
         texts = {name: _written(value) for name, value in kept.items()}
         over = sum(len(text) for text in texts.values()) - KEPT_CHARACTERS
@@ -175,7 +177,7 @@ def _written(value: object) -> str:
 
 
 def _bounded_text(text: str, length: int) -> str:
-    # As nearly all are: one look less at each of them.
+    # A shortcut for nearly all texts.
     if len(text) <= length and text.isascii() and "\0" not in text:
         return text
     return stored(text[:length])
@@ -184,7 +186,7 @@ def _bounded_text(text: str, length: int) -> str:
 def _bounded(value: object) -> object:
     if isinstance(value, str):
         return _bounded_text(value, DETAIL_CHARACTERS)
-    if isinstance(value, (int, float)):  # and so a bool
+    if isinstance(value, (int, float)):  # a bool is an int
         return value
     try:
         text = json.dumps(value, ensure_ascii=False)

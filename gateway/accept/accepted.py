@@ -1,4 +1,4 @@
-"""Accepted: what a request wants stored, and what becomes of its Idempotency-Key."""
+"""Accepted: what is to be stored for a request, with the answer under its Idempotency-Key."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Claim = tuple[UUID, str]
 class Idempotency:
     """An Idempotency-Key, the digest of its request, and how the results become the answer.
 
-    `before` is the answer that it has, where the results are those of the messages that lack one.
+    `before` is the answer that the key has already, if only messages without a result are tried.
     """
 
     key: str
@@ -32,9 +32,9 @@ class Idempotency:
 
 @dataclass(frozen=True, kw_only=True)
 class Accepted:
-    """One request: what became of each of its messages, rows that are to be stored or problems.
+    """One request, with a row to be stored or a problem for each of its messages.
 
-    Errors of `alone` fail one of its messages, others all of them.
+    Errors of `alone` fail a single message, all other errors the whole request.
     """
 
     caller: Caller
@@ -44,17 +44,17 @@ class Accepted:
 
     @cached_property
     def rows(self) -> list[Row]:
-        """Those that are to be stored."""
+        """The rows that are to be stored."""
         return [result for result in self.results if not isinstance(result, Problem)]
 
     @cached_property
     def bytes(self) -> int:
-        """What the texts of its rows come to."""
+        """The bytes of text in its rows."""
         return sum(map(bytes_of, self.rows))
 
     @property
     def is_new(self) -> bool:
-        """Whether there is anything to store: rows, or another answer than its key has."""
+        """Whether there is anything to store: rows, or a new answer for its key."""
         key = self.idempotency
         if self.rows or key is None or key.before is None:
             return bool(self.rows)
@@ -62,5 +62,5 @@ class Accepted:
 
     @property
     def claim(self) -> Claim | None:
-        """What it claims with its key: the answer to it is its own."""
+        """Its Idempotency-Key, which no other request of the organization may use."""
         return (self.caller.organization_id, self.idempotency.key) if self.idempotency else None

@@ -1,8 +1,8 @@
 """Accept: request → rendered row and queue entry → 202. Nothing is answered before it is stored.
 
-Two transactions: `drafting` reads, as the caller, everything that the requests refer to; here they
-are all stored at once, as `service_role`, with the caller's organization, never one that a request
-names.
+Two transactions: `drafting` reads everything that the requests refer to, as the caller; then
+`storing` stores them together, as `service_role`, for the organization of the caller, never for one
+that a request names.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from gateway.store.errors import NOT_STORED, ConflictError, RefusedError
 
 _log = logger(__name__)
 
-# How often what requests refer to is read, where it is deleted meanwhile.
+# How often at most everything is read, if something that was found is deleted before it is used.
 _READINGS = 3
 
 
@@ -76,12 +76,13 @@ class Accepting:
     ) -> list[Result] | Replayed:
         """Store every valid request; for each, in order, its row or its problem.
 
-        Replies belong to `conversation_id`; raises `Problem` 422 for an address of another one, and
-        where what is to be the first message (`placing.BEGINS`) is not.
-        What the database refuses is a `Problem` of its own in a batch, else its error is raised.
+        Replies belong to `conversation_id`; raises `Problem` 422 if their address belongs to
+        another one, or if a message that is to begin a conversation (`placing.BEGINS`) does not.
+        In a batch, a message that the database refuses becomes a `Problem`; otherwise the error is
+        raised.
 
-        With an idempotency key the answer is kept in the same transaction; when another request
-        with that key was first, its answer comes back and nothing is stored.
+        With an idempotency key the answer is kept in the same transaction. If another request with
+        that key was first, nothing is stored, and the answer to that one is returned.
         """
 
         async def attempt(alone: Alone) -> list[Result] | Replayed:
@@ -89,7 +90,7 @@ class Accepting:
             results = await self._rows.all(caller, requests, read, conversation_id)
             return await self._keep(caller, results, idempotency, alone if is_batch else ())
 
-        # A lead that was found may be deleted before the message to it is stored: it is read anew.
+        # A lead that was found may be deleted before the message is stored: then all is read again.
         for _ in range(_READINGS - 1):
             with suppress(ConflictError):
                 return await attempt((RefusedError,))
@@ -100,7 +101,7 @@ class Accepting:
     ) -> list[Result] | Replayed:
         """A new message like a failed one, with `retry_of`; raises `Problem` 404, 409 or 422.
 
-        409, too, while there is one in its place.
+        409 also if another message was sent in its place and has not failed.
         """
         return await once_more(
             lambda: self._retry(caller, message_id, idempotency), (ConflictError,)
@@ -118,7 +119,7 @@ class Accepting:
         if draft.errors:
             raise invalid(draft.errors)
         if before.thread is not None:
-            # The thread of the failed mail, without that mail itself, which never arrived.
+            # The thread as it was before the failed mail, which never arrived.
             draft = replace(draft, parts=replace(draft.parts, thread=before.thread))
         row = await self._rows.one(caller, request, draft)
         return await self._keep(caller, [repeating.replacing(row, old)], idempotency)

@@ -16,17 +16,17 @@ from gateway.shapes.messages import AttachmentIn, SendRequest
 
 # How many files a message may have.
 _MOST = {Channel.EMAIL: 20, Channel.SMS: 10, Channel.WHATSAPP: 1}
-# What is said of all of them together: no worker reads a row in which they take 64 KiB (queue.sql).
+# Bytes of their URLs, names and types: no worker reads a row with 64 KiB of them (queue.sql).
 _SAID_BYTES = 48 * 2**10
-# The same of another organization's as of none: nobody is told which ids there are.
+# The same words for another organization's file as for none: nobody learns which ids exist.
 LACKS = "is none of the files of your organization"
 
 
 def read(request: SendRequest, lacking: Set[str]) -> tuple[Attachment, ...]:
     """The files of a request, inline ones with bytes; raises `ComposeError` with all errors.
 
-    `lacking`: URLs of ours at which the organization has no file. A call has no files: that it was
-    given some, `well_formed` says.
+    `lacking`: URLs of our own files that the organization does not have. Files of a call are
+    ignored here: `well_formed` refuses them.
     """
     given = request.attachments
     if request.channel is Channel.CALL or not given:
@@ -90,7 +90,7 @@ def _said_bytes(given: AttachmentIn) -> int:
 
 
 def _wrong(url: str, channel: Channel) -> str | None:
-    """What is wrong with a URL: a mail's file is fetched by us, others by the providers."""
+    """What is wrong with a URL; the files of mails are fetched by us, all others by providers."""
     if not _is_url(url):
         return "is not a complete http:// or https:// URL"
     is_fetched = channel is Channel.EMAIL and media_id_of(url) is None

@@ -1,4 +1,4 @@
-"""Canceling: a message is taken back, unless a worker has taken it up."""
+"""Canceling a message, unless a worker has claimed it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from gateway.store.values import Row
 
 
 async def cancel(database: Database, caller: Caller, message_id: UUID, *, source: str) -> Row:
-    """Cancel a message; its new row. Raises `Problem` 404, or 409 when it is too late.
+    """Cancel a message; returns its new row. Raises `Problem` 404, or 409 if it is too late.
 
-    409, too, for a test key and a message that no test key sent.
+    409, too, if a test key wants to cancel a message that no test key sent.
     """
     organization_id = caller.organization_id
     async with database.as_caller(caller) as db:
@@ -25,7 +25,7 @@ async def cancel(database: Database, caller: Caller, message_id: UUID, *, source
         raise Problem(409, "No test key sent this message: a test key cannot cancel it.")
     async with database.as_service(on_behalf=caller) as db:
         if not await messages.take_back(db, organization_id, message_id):
-            # Another request, say, has canceled it meanwhile.
+            # Its status may be new, for example because another request has canceled it.
             row = found("message", await messages.get(db, organization_id, message_id))
             raise _late(row["status"])
         event = Event(

@@ -23,13 +23,13 @@ from channels.rendering.renderer import (
 from gateway.problems import FieldError, not_now
 from gateway.shapes.options import CallOptions, as_object
 
-# Characters, or tags, of a mail whose composing takes longer than handing it to a thread: a tag
-# takes up to 60 microseconds to become text.
+# From so many characters or tags on, a mail takes longer to compose than to hand to a thread: one
+# tag may take 60 microseconds to become text.
 _LARGE, _TAGS = 16 * 2**10, 200
-# Of a message's options once they are rendered, which a template and a request may give together: a
-# worker reads twice as much of what is stored beside a text.
+# Bytes of a message's rendered options, those of its template and its request together. A worker
+# reads messages with twice as much beside their text (queue.sql).
 _OPTIONS_BYTES = 128 * 2**10
-# Sources that are rendered, in a millisecond or two, before the event loop may do something else.
+# How many sources are rendered, in a millisecond or two, before other tasks have their turn.
 _AT_ONCE = 32
 
 
@@ -55,7 +55,7 @@ class Template:
 def template_of(
     channel: Channel, row: Mapping[str, Any], given: Mapping[str, Any] | None = None
 ) -> Template:
-    """A stored template as it is rendered, with the options that are `given` over its own."""
+    """A stored template, in which the options that are `given` replace its own."""
     own = as_object(row["options"])
     return Template(
         id=row["id"],
@@ -68,11 +68,11 @@ def template_of(
 
 @dataclass(kw_only=True, slots=True)
 class Said:
-    """What is to be said, rendered, before it is fitted into its channel.
+    """The rendered parts of a message, before they become the content of a channel.
 
     `is_html`: the text comes from a template written in HTML; `is_inlined`: the HTML's styles are
-    inlined already. `characters`: the provider's own limit. Not frozen: every message has one or
-    two, and a frozen one takes four times as long to make.
+    inlined already. `characters`: the provider's own limit. Not frozen, because a frozen one takes
+    four times as long to make, and every message has one or two.
     """
 
     text: str | None
@@ -95,9 +95,8 @@ async def compose_template(
 ) -> Content:
     """Render a template into the content of its channel; raises `ComposeError`.
 
-    A `subject` stands in place of the template's, and is text.
-
-    Raises `Problem` 503 when too many renderings wait.
+    A `subject` replaces that of the template, and is not rendered. Raises `Problem` 503 if too many
+    renderings wait.
     """
     rendering = _Rendering(renderer, variables)
     is_html = template.channel is Channel.EMAIL and email.looks_like_html(template.source)
@@ -126,7 +125,7 @@ async def compose_template(
 async def compose_aside(
     renderer: Renderer, channel: Channel, said: Said, *, body_field: str = "body"
 ) -> Content:
-    """`compose`, in a thread where that takes long, so that a mail of megabytes blocks nobody.
+    """`compose`, in a thread if it takes long, so that a mail of megabytes blocks nobody.
 
     A style sheet that may be expensive is inlined by the renderer's child processes.
     """
@@ -165,7 +164,7 @@ async def _inlined(renderer: Renderer, said: Said, body_field: str) -> Said:
 def compose(channel: Channel, said: Said, *, body_field: str = "body") -> Content:
     """A content within its channel's limits; raises `ComposeError`.
 
-    `body_field` is the part of the request that the text came from.
+    `body_field` is the field of the request that errors of the text are reported for.
     """
     try:
         if channel is Channel.EMAIL:
@@ -197,7 +196,7 @@ def compose(channel: Channel, said: Said, *, body_field: str = "body") -> Conten
 
 
 def _field(channel: Channel, name: str, body_field: str) -> str:
-    """What of the request a part of a content came from."""
+    """The field of the request that a part of a content came from."""
     name = body_field if name == "body" else name
     return name.replace("call.", "options.", 1) if channel is Channel.CALL else name
 
@@ -238,10 +237,10 @@ class _Rendering:
         self._options_left = _OPTIONS_BYTES
 
     async def text(self, name: str, source: str, *, html: bool = False) -> str:
-        """The text of a source; empty, with an error noted, where it does not render.
+        """The rendered text of a source; empty, with the error noted, if it cannot be rendered.
 
-        Raises `ComposeError` at once for one that is too expensive: each such source takes about a
-        second, and there may be a thousand.
+        Raises `ComposeError` at once for a source that is too expensive: each takes about a second,
+        and there may be a thousand.
         """
         self._count += 1
         if self._count % _AT_ONCE == 0:
@@ -270,7 +269,7 @@ class _Rendering:
         return rendered
 
     def raise_errors(self) -> None:
-        """Raise `ComposeError` when anything was wrong."""
+        """Raise `ComposeError` if anything was wrong."""
         missing = [
             FieldError(f"variables.{name}", "is missing, the template uses it")
             for name in self._missing

@@ -17,10 +17,11 @@ Links = tuple[UUID | None, UUID | None]
 
 @frozen
 class Draft:
-    """A request that has been read: what would be stored, and every reason why it will not be.
+    """A request that has been read: what would be stored, and every reason why it cannot be.
 
-    `lead_id` and `client_id` are whom the message is about; `owners` are the lead and the client
-    whose own address it goes to, and so whose conversation it joins. `steps` are its fallback's.
+    `lead_id` and `client_id` are those that the message is about; `owners` are the lead and the
+    client to whom the recipient's address belongs: the message joins their conversation. `steps`
+    are the drafts of its fallback.
     """
 
     errors: tuple[FieldError, ...]
@@ -38,7 +39,7 @@ class Draft:
 
 
 def said(channel: Channel, draft: Draft) -> Row:
-    """What is stored of a draft itself, as a message or as a step of a fallback."""
+    """The columns that a draft has both as a message and as a step of a fallback."""
     content = draft.content
     if content is None:
         raise ValueError("a draft without errors has a content")

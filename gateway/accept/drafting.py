@@ -1,8 +1,8 @@
 """Drafting: a request to send is read in its context: recipient, sender, text, and what is wrong.
 
 Everything that a batch refers to is read in one round trip, as the caller. For e-mail and WhatsApp
-a second one reads how we stand with the recipients: suppressions, window, threads. Every problem of
-a request is found, not only the first.
+a second one reads the standing of the recipients: suppressions, window, threads. All problems of a
+request are reported, not only the first.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from gateway.problems import FieldError
 from gateway.shapes.messages import SendRequest
 from gateway.store.database import Caller, Database
 
-# For all templates of one call that need a child process.
+# Seconds for all templates of one call of `read` that need a child process.
 RENDERING_SECONDS = 60.0
 
 
@@ -57,7 +57,7 @@ class Drafting:
     ) -> list[Draft]:
         """A draft of each request, in order; a retry repeats the `Parts` of the failed message.
 
-        Raises `Problem` 503 where they come to much, and that of others is being read.
+        Raises `Problem` 503 if they are large, and other large requests take too long.
         """
         if not requests:
             return []
@@ -104,7 +104,7 @@ class Drafting:
                 if pauses.are_due:
                     await pauses.take()
         standings = await self._lookups.standings(caller, read, drafts, known)
-        pauses = Pauses()  # waiting for them was no work
+        pauses = Pauses()  # anew: the time spent waiting was no work
         judged = (
             judging.judge(each, draft, how, now)
             for each, draft, how in zip(read, drafts, standings, strict=True)
@@ -157,7 +157,7 @@ class Drafting:
 
 
 async def _sought(requests: Sequence[SendRequest]) -> list[SendRequest]:
-    """Everything that these requests refer to, their steps, too."""
+    """The requests with the steps of their fallbacks, to find everything that they refer to."""
     sought: list[SendRequest] = []
     pauses = Pauses()
     for request in requests:
@@ -173,7 +173,7 @@ async def _sought(requests: Sequence[SendRequest]) -> list[SendRequest]:
 def _answering(
     request: SendRequest, composed: saying.Composed, known: Known, provider: str | None
 ) -> tuple[Parts, list[FieldError]]:
-    """The parts of a message, with what it answers."""
+    """The parts of a message, including the message that it answers."""
     errors: list[FieldError] = []
     parts = of_content(composed.content, composed.outside) if composed.content else Parts()
     if request.channel is Channel.EMAIL:

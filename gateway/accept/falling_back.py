@@ -1,9 +1,9 @@
 """Falling back: a message that failed, or did not get far enough in time, is followed by the next
 step of its fallback.
 
-That step's message is stored as accept stores all, in one transaction with what becomes of the
-fallback: whatever dies when, it is stored once. A message that has not left yet is taken back, so
-that it never arrives after what was sent instead.
+The message of that step is stored as accept stores all messages, in one transaction with the change
+of the fallback, so that it is stored once, whatever dies at whatever moment. A message that has not
+left yet is canceled, so that it never arrives after what was sent instead.
 """
 
 from __future__ import annotations
@@ -45,26 +45,26 @@ from gateway.store.values import Row
 
 _log = logger(__name__)
 
-# No provider has a message of these that waits in the queue: no answer of it was ever lost.
+# A queued message with such a status is at no provider: no answer about it was ever lost.
 _NOT_LEFT = {Status.PENDING, Status.SENDING}
-# Followed in one transaction: each may have a MiB of steps.
+# How many are followed in one transaction: each may have a MiB of steps.
 _AT_ONCE = 20
-# Followed one by one, before they are tried together again.
+# How many are followed one by one, before they are tried together again.
 _EACH = 100
-# Seconds to wait for what another program holds.
+# Seconds to wait for rows that another program has locked.
 _PATIENCE = 1
-# Seconds until what another program held is tried again.
+# Seconds until a fallback is tried again whose rows another program has locked,
 _HELD = 10.0
-# The same for what else there is of that organization, which was not tried.
+# until the others of its organization are, which were not tried,
 _BESIDE = 3.0
-# The same for what a rule of the database refuses.
+# and until one is that a rule of the database refuses.
 _REFUSED = 60.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Done:
-    """What was due, what was stored for it, and by organization: where, and for which leads that
-    could not be told of it."""
+    """What was due and the rows stored for it; by organization, their conversations, and the leads
+    whose `last_contacted_at` is still to be set."""
 
     due: Sequence[Due] = ()
     rows: Sequence[tuple[Due, Row]] = ()
@@ -73,7 +73,7 @@ class _Done:
 
 
 class _OvertakenError(RolledBackError):
-    """A report came while the next step was being stored: look at the message again."""
+    """A report came while the next step was being stored: the message must be read again."""
 
 
 class FallingBack:
@@ -86,7 +86,7 @@ class FallingBack:
         self._last_contacts = LastContacts(database)
 
     async def close(self) -> None:
-        """Do what is left to do for what was stored: nothing more is."""
+        """Finish what stored messages still need; call it when no more are stored."""
         await self._last_contacts.close()
 
     async def follow(self) -> int:
@@ -121,9 +121,9 @@ class FallingBack:
         return len(done.due), len(done.rows)
 
     async def _one_by_one(self) -> tuple[int, int]:
-        """Follow each by itself, and postpone what fails.
+        """Follow each by itself, and postpone those that fail.
 
-        Once one was waited for, the rest of its organization is postponed untried, for less long.
+        If one had to wait for a lock, the others of its organization are postponed untried.
         """
         async with self._database.as_service(planned_once=True) as db:
             keys = await fallbacks.due(db, _EACH)
@@ -167,7 +167,7 @@ class FallingBack:
             by_organization: dict[UUID, list[Row]] = defaultdict(list)
             for each, row in following:
                 by_organization[each.organization_id].append(row)
-            for organization_id in sorted(by_organization):  # one order for everybody
+            for organization_id in sorted(by_organization):  # one order: no deadlocks
                 placed[organization_id], untold[organization_id] = await _keep(
                     db, organization_id, by_organization[organization_id], is_alone=of is not None
                 )
@@ -202,15 +202,15 @@ class FallingBack:
 
 
 def _is_away(error: Exception) -> bool:
-    """Whether the next one would meet it, too."""
+    """Whether the error is about the whole database, so that the next one would fail, too."""
     return isinstance(error, DatabaseAwayError) and not isinstance(error, SlowError)
 
 
 async def _keep(
     db: Connection, organization_id: UUID, rows: Sequence[Row], *, is_alone: bool
 ) -> tuple[list[Placed], frozenset[UUID]]:
-    """Store the messages of one organization; in whose conversations they are, and the leads that
-    are to be told of it later."""
+    """Store the messages of one organization; returns their conversations, and the leads whose
+    `last_contacted_at` is to be set later."""
     there = await fallbacks.still_there(
         db,
         organization_id,
@@ -219,7 +219,7 @@ async def _keep(
         [row["template_id"] for row in rows if row["template_id"]],
     )
     kept = [without_the_deleted(row, there) for row in rows]
-    # A lead that another program holds, or whose changes it refuses, is written to all the same.
+    # A message is sent even if another program has locked its lead, or refuses changes of it.
     leads = frozenset(contacted(kept))
     wanted = [] if is_alone else list(leads)
     held = await messages.hold_leads(db, organization_id, wanted, waits=False)

@@ -1,4 +1,4 @@
-"""Growth: a new table gets its statistics as soon as it has grown, not when autovacuum comes by."""
+"""Growth: a new table is analysed as soon as it has grown, without waiting for autovacuum."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from gateway.store.errors import DatabaseAwayError
 
 _log = logger(__name__)
 
-# Rows stored by this process before it first looks; then each time after ten times as many.
+# Rows that this process stores before it first looks; then each time ten times as many.
 _FIRST = 2000
 _TIMES = 10
 
 
 class Growth:
-    """Counts what a process stores, and has new tables analysed when it is worth it."""
+    """Counts the rows that a process stores, and has new tables analysed now and then."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -1,7 +1,5 @@
-"""Judging a draft by how we stand with its recipient.
-
-Suppressions, WhatsApp's window, and the thread that an e-mail belongs to.
-"""
+"""Judging a draft by the standing of its recipient: suppressions, WhatsApp's window, and the
+thread that an e-mail belongs to."""
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ _NOTHING = Standing()
 
 
 def topic(draft: Draft) -> str:
-    """What an e-mail is about, for its thread; empty on other channels."""
+    """The topic of an e-mail, which identifies its thread; empty on other channels."""
     subject = draft.content.subject if draft.content else None
     return email.topic(subject) if subject else ""
 
@@ -35,7 +33,7 @@ def told(channel: Channel, forms: Sequence[str], known: Known) -> Standing:
 
 
 def judge(request: SendRequest, draft: Draft, standing: Standing, now: datetime) -> Draft:
-    """The draft, changed or refused by how we stand with its recipient."""
+    """The draft, changed or refused because of its recipient's standing."""
     if standing.reasons:
         names = {"to": request.to, "lead_id": request.lead_id, "client_id": request.client_id}
         name = next((name for name, value in names.items() if value), "to")
@@ -58,7 +56,7 @@ def _threaded(draft: Draft, standing: Standing) -> Draft:
 
 
 def _in_window(request: SendRequest, draft: Draft, standing: Standing, now: datetime) -> Draft:
-    """Outside 24 hours after their last message, WhatsApp takes nothing but templates."""
+    """Later than 24 hours after the recipient's last message, WhatsApp takes only templates."""
     if draft.content is None or draft.content.template is not None:
         return draft
     last = standing.last_inbound_at
@@ -67,7 +65,7 @@ def _in_window(request: SendRequest, draft: Draft, standing: Standing, now: date
     if until is not None and leaves < until:
         return replace(draft, parts=replace(draft.parts, window_until=until))
     if draft.parts.outside is not None:
-        # From here on it is the template: nobody is to be shown a text that does not leave.
+        # The draft becomes the template: nobody should be shown a text that is not sent.
         body, parts = outside_of_window(draft.content.body, draft.parts)
         content = Content(body=body, template=parts.template)
         return replace(draft, content=content, parts=parts)

@@ -1,4 +1,4 @@
-"""Keeping: rows into their tables, in a transaction of `storing`; all, or those that can be."""
+"""Keeping: rows are inserted in a transaction of `storing`: all of them, or those that can be."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from gateway.store.values import Row
 
 _log = logger(__name__)
 
-# What stands in a row beside the columns of `messages`.
+# Keys of a row that are not columns of `messages`.
 _BESIDE = ("media", "written", "place", "provider", "steps")
-# Seconds to look for rows that are refused, while those that were stored are locked for others.
+# Seconds to look for refused rows: meanwhile those that were inserted are locked for others.
 _LOOK = 5.0
 _NOT_TRIED = (
     "So much of this batch is refused that this was not tried: send the whole batch again with the "
@@ -30,9 +30,9 @@ _NOT_TRIED = (
 Result = Row | Problem
 # What became of each row, by its id.
 Outcomes = dict[UUID, Result]
-# Errors of which each fails the message that it is about, and no other.
+# Errors that fail only the message that they are about.
 Alone = tuple[type[RefusedError] | type[ConflictError], ...]
-# What became of rows, and where those that are stored were placed, by their ids.
+# By the ids of rows: what became of each, and the conversations of those that are stored.
 Kept = tuple[Outcomes, dict[UUID, Placed]]
 # Stores the rows of one organization, some of whose leads are held.
 Keep = Callable[[Connection, UUID, Sequence[Row], Sequence[UUID]], Awaitable[Kept]]
@@ -47,7 +47,7 @@ class NoneKeptError(Exception):
 
 
 def contacted(rows: Iterable[Row]) -> set[UUID]:
-    """The leads that are written to; what a test key sends reaches none."""
+    """The leads that are written to; messages of a test key reach nobody."""
     return {row["lead_id"] for row in rows if row["lead_id"] and not row["is_test"]}
 
 
@@ -72,7 +72,7 @@ async def keep_all(
 
 
 def _plain(row: Row, conversation_id: UUID) -> Row:
-    """The columns of `messages` that a row has."""
+    """A row with only the columns of `messages`."""
     plain = {**row, "conversation_id": conversation_id}
     for name in _BESIDE:
         del plain[name]
@@ -87,10 +87,8 @@ async def keep_each(
     *,
     alone: Alone,
 ) -> Kept:
-    """Store those of the rows that nothing refuses, found in halves; raises `NoneKeptError`.
-
-    Raises errors that are not of `alone`, with nothing stored.
-    """
+    """Store the rows that nothing refuses, found by halving; raises `NoneKeptError` if there are
+    none. Any error that is not of `alone` is raised, with nothing stored."""
     stored: Outcomes = {}
     placed: dict[UUID, Placed] = {}
     rules: Counter[str] = Counter()

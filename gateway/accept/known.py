@@ -1,4 +1,4 @@
-"""What requests refer to, indexed for look-up: built once from what was read for many of them."""
+"""What requests refer to, indexed for look-up; one index serves many concurrent requests."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from gateway.store.values import Row
 class Known:
     """Leads, clients, templates, senders and suppressions, by the names that requests use.
 
-    `asked` are the addresses for which suppressions were looked up, `lacking` the URLs of files
-    that would be ours, and that the organization does not have.
+    `asked` are the addresses whose suppressions were looked up, `lacking` the URLs of our own files
+    that the organization does not have.
     """
 
     def __init__(self, context: Context, asked: Iterable[str], lacking: Iterable[str] = ()) -> None:
@@ -68,11 +68,11 @@ class Known:
         return [found] if found else self._templates.get(name, ())
 
     def default_sender(self, channel: Channel) -> Row | None:
-        """The sender that a channel's messages go from unless they say another."""
+        """The sender of a channel's messages that name none."""
         return self._defaults.get(channel)
 
     def sender(self, channel: Channel, written: str) -> Row | None:
-        """The sender with this address, as it is written or read."""
+        """The sender with this address, either as written or in its normalised form."""
         read = addresses.read(channel, written, self.country)
         found = (
             self._senders.get((channel, addresses.key(channel, address)))
@@ -82,13 +82,13 @@ class Known:
         return next((row for row in found if row), None)
 
     def people(self, address: str) -> Sequence[Row]:
-        """Leads and clients whose own this address is, the newest first."""
+        """Leads and clients to whom this address belongs, the newest first."""
         if "@" in address:
             return self._by_mailbox.get(email.key(address), ())
         return self._by_number.get(phone.canonical(address), ())
 
     def reasons(self, channel: Channel, address: str) -> Sequence[str]:
-        """Why an address, in the form of suppressions, must not be written to."""
+        """Why an address, in the form that suppressions have, must not be written to."""
         return self._reasons.get((channel, address), ())
 
     # Built on first use: a batch of SMS needs no mailboxes.
@@ -114,13 +114,13 @@ class Known:
 
 
 def _with_id(row: Row) -> Row:
-    # Read once, for all requests that are about it.
+    # Parsed once, for all requests that refer to it.
     return {**row, "id": UUID(row["id"])}
 
 
 def as_uuid(text: str) -> UUID | None:
     """The id that a text is; None for a name."""
-    if len(text) < 32:  # as most names are: an exception takes its time
+    if len(text) < 32:  # most names: an exception would be slower
         return None
     try:
         return UUID(text)

@@ -1,7 +1,7 @@
-"""`leads.last_contacted_at`, where it could not be set together with storing the message.
+"""`leads.last_contacted_at`, if it could not be set in the transaction that stored the message.
 
-Another program, the CRM in a long transaction, had the lead locked just then. The message is stored
-and sent all the same, and this sets the time once the lead is free.
+Another program had locked the lead, such as the CRM in a long transaction. The message is stored
+and sent all the same, and the time is set here once the lead is free.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _AGAIN = 1.0
 _PATIENCE = 1.0
 # Seconds for the last attempt, when the process ends.
 _AT_END = 2.0
-# So many leads may wait, and so long (a deleted one is never free): what is dropped is set with the
-# next message to that lead.
+# How many leads may wait, and for how long (a deleted one is never free). A lead that is dropped
+# gets its time with the next message to it.
 _MOST = 10_000
 _LONGEST = timedelta(hours=1)
 
@@ -50,7 +50,7 @@ class LastContacts:
             self._noting = asyncio.create_task(self._note())
 
     async def close(self) -> None:
-        """Try a last time: the process is about to end, and nobody else knows of these leads."""
+        """Try a last time: the process ends, and only it knows of these leads."""
         if self._noting is not None:
             self._noting.cancel()
             await asyncio.gather(self._noting, return_exceptions=True)
@@ -73,7 +73,7 @@ class LastContacts:
             self._noting = None
 
     async def _note_free(self) -> None:
-        """Note those that nobody holds any more; raises `DatabaseAwayError`."""
+        """Set the time of leads that are no longer locked; raises `DatabaseAwayError`."""
         oldest = datetime.now(UTC) - _LONGEST
         self._waiting = {lead: at for lead, at in self._waiting.items() if at > oldest}
         for organization_id in {organization for organization, _ in self._waiting}:
@@ -86,7 +86,7 @@ class LastContacts:
             }
             try:
                 done = await self._note_or_drop(organization_id, wanted)
-            except OF_ITS_ROWS as error:  # a trigger of the CRM's waits, say: the others are noted
+            except OF_ITS_ROWS as error:  # such as a slow trigger of the CRM's: others are tried
                 _log.warning("leads wait for a note of their last message", error=str(error))
                 self._hindered.add(organization_id)
                 continue
@@ -97,9 +97,9 @@ class LastContacts:
     async def _note_or_drop(
         self, organization_id: UUID, wanted: Mapping[UUID, datetime]
     ) -> Sequence[UUID]:
-        """Those that are done, or never can be because a trigger or a constraint refuses them.
+        """The leads that are done, or never will be because a trigger or a constraint refuses them.
 
-        Halves a group that fails, so that one bad lead keeps no other from being done.
+        Halves a group that fails, so that one bad lead does not hinder the others.
         """
         try:
             return await self._note_now(organization_id, wanted)

@@ -1,4 +1,4 @@
-"""What requests refer to, and how we stand with their recipients, read for many at once.
+"""What requests refer to, and the standing of their recipients, read for many requests at once.
 
 Concurrent requests of one caller share a round trip, as that caller, under Row Level Security.
 """
@@ -44,7 +44,7 @@ class Lookups:
         self._stands = Batching(self._read_standings, owner=_organization, most=_MOST)
 
     async def known(self, caller: Caller, requests: Sequence[SendRequest]) -> Known:
-        """Everything that requests refer to (and that concurrent ones of this caller do)."""
+        """Everything that these requests refer to, and concurrent ones of the same caller."""
         return await self._known((caller, requests), size=len(requests))
 
     async def standings(
@@ -54,7 +54,7 @@ class Lookups:
         drafts: Sequence[Draft],
         known: Known,
     ) -> list[Standing]:
-        """How we stand with each draft's recipient; for most SMS `known` has the answer already."""
+        """The standing of each draft's recipient; for most SMS `known` has it already."""
         pairs: dict[int, Pair] = {}
         standings = []
         pauses = Pauses()
@@ -102,7 +102,7 @@ class Lookups:
     def _own_files(
         self, requests: Sequence[SendRequest], templates: Sequence[Row]
     ) -> dict[str, UUID | None]:
-        """The URLs among those of files that are ours, each with the file that it may mean."""
+        """Those of the files' URLs that are ours, each with the id of the file, if it has one."""
         start = self._files_at
         if not start:
             return {}
@@ -114,7 +114,7 @@ class Lookups:
     async def _read_standings(
         self, wishes: Sequence[tuple[Caller, list[Pair]]]
     ) -> list[list[Standing]]:
-        """How we stand with the recipients of concurrent requests, one round trip per caller."""
+        """The standing of the recipients of concurrent requests, one round trip per caller."""
 
         async def read(caller: Caller, pairs: Sequence[Pair]) -> Iterator[Standing]:
             async with self._database.as_caller(caller, is_brief=True) as db:
@@ -128,7 +128,7 @@ async def _by_caller(
     wishes: Sequence[tuple[Caller, Sequence[T]]],
     read: Callable[[Caller, Sequence[T]], Awaitable[R]],
 ) -> dict[Caller, R]:
-    """What is read for each caller, of all their wishes at once."""
+    """What `read` returns for each caller, of all wishes of that caller together."""
     wanted: dict[Caller, list[T]] = defaultdict(list)
     for caller, some in wishes:
         wanted[caller] += some

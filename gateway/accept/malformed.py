@@ -1,4 +1,4 @@
-"""Requests with fields that cannot be read: everything wrong is reported, in the other fields, too.
+"""Requests with fields that cannot be read: errors in their other fields are reported, too.
 
 The readable fields are drafted together with stand-ins for the others, so that one answer names all
 errors. Nothing of such a request is ever stored, and a well-formed one costs nothing extra.
@@ -34,9 +34,8 @@ _SAID = frozenset(
 class Malformed(Generic[R_co]):
     """What is wrong with the fields that cannot be read (`unread`), and the rest of the request.
 
-    Of a fallback each step is a field of its own, `fallback.0`.
-
-    The rest is one request for each channel that may be meant: all, where the channel is wrong.
+    Each step of a fallback is a field of its own, such as `fallback.0`. The `rest` is one request,
+    or, if the channel cannot be read, one for each channel.
     """
 
     errors: tuple[FieldError, ...]
@@ -45,11 +44,11 @@ class Malformed(Generic[R_co]):
 
     @property
     def channel(self) -> Channel | None:
-        """The channel, where it can be read."""
+        """The channel, if it can be read."""
         return self.rest[0].channel if len(self.rest) == 1 else None
 
     def about_given(self, errors: Sequence[FieldError]) -> list[FieldError]:
-        """Those of the rest's errors that are not about a stand-in."""
+        """The errors of the rest, without those about stand-ins."""
         return [error for error in errors if not self._is_of_stand_in(error.field.split("."))]
 
     def _is_of_stand_in(self, path: Sequence[str]) -> bool:

@@ -1,5 +1,5 @@
-"""The next step of a fallback, as values: the message that it becomes, and what is noted of the
-message before it."""
+"""The next step of a fallback, as values: the row of its message, and the events of the message
+before it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from gateway.store.fallbacks import Due
 from gateway.store.reports import Event, event_id
 from gateway.store.values import Row
 
-# What a step has beside what it says.
+# Keys of a step that are no columns of its message.
 _BESIDE = ("id", "number", "priority", "after", "until", "owners")
-# What may have been deleted by the time that it is due.
+# What these refer to may have been deleted by the time that the step is due.
 _IDS = ("lead_id", "client_id", "template_id")
-# With this the next steps are over: it got as far as it should, or somebody wanted none of it.
+# Statuses after which nothing follows: the message got far enough, or was canceled.
 _OVER = {
     "delivered": {Status.DELIVERED, Status.READ, Status.CANCELED},
     "read": {Status.READ, Status.CANCELED},
@@ -26,7 +26,7 @@ _OVER = {
 
 
 def is_over(due: Due, status: str) -> bool:
-    """Whether nothing has to follow a message that has this status."""
+    """Whether no next step has to follow a message with this status."""
     return status in _OVER[due.steps[0]["until"]]
 
 
@@ -50,7 +50,7 @@ def row_of(due: Due) -> Row:
 
 
 def without_the_deleted(row: Row, there: frozenset[UUID]) -> Row:
-    """Leads, clients and templates may have been deleted since the first message was accepted."""
+    """The row without leads, clients and templates that have been deleted since it was drafted."""
     place: Place = row["place"]
     gone = [name for name in _IDS if row[name] not in there]
     return {
@@ -103,5 +103,5 @@ def expired(due: Due) -> Event:
 
 
 def canceled(due: Due) -> Event:
-    """It leaves no more, so that it does not arrive behind what is sent instead."""
+    """Says that the message is canceled, so that it cannot arrive after what is sent instead."""
     return _event(due, "canceled", "canceled", Status.CANCELED, {"reason": "fallback"})

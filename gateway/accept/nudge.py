@@ -1,5 +1,5 @@
-"""Waking the workers, after the commit and not too often: a NOTIFY inside the transactions would
-make PostgreSQL commit them one after the other."""
+"""Waking the workers, after the commit and not too often: with a NOTIFY inside them, PostgreSQL
+would commit the transactions one after the other."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Nudge:
         self._wanted = asyncio.Event()
 
     def __call__(self) -> None:
-        """Something was stored that may be due."""
+        """Note that something was stored that may be due."""
         self._wanted.set()
 
     async def run(self) -> None:

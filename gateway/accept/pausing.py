@@ -1,16 +1,16 @@
-"""Pausing: what one caller wants may take seconds, and others must not wait for all of it."""
+"""Pausing: the work for one caller may take seconds, and others must not wait for all of it."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 
-# Seconds of work before the event loop may do something else.
+# Seconds of work before other tasks have their turn.
 _AT_ONCE = 0.005
 
 
 class Pauses:
-    """Asked after each part of the work: to await each time would cost more than many parts do."""
+    """Says after each part of the work whether to pause: awaiting each time would cost too much."""
 
     def __init__(self) -> None:
         self._since = time.monotonic()

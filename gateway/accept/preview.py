@@ -1,4 +1,4 @@
-"""What a draft would say, shown to people before anything is stored."""
+"""The content of a draft, shown to people before anything is stored."""
 
 from __future__ import annotations
 

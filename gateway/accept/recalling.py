@@ -1,20 +1,32 @@
-"""Recalling: a repeated Idempotency-Key gets the answer of the first request again."""
+"""Recalling: a repeated Idempotency-Key gets the answer of the first request again.
+
+The first request claims the key in the transaction that stores its messages, with its answer.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from gateway.accept.accepted import Idempotency
+from gateway.accept.accepted import Accepted, Claim, Idempotency
+from gateway.accept.keeping import Result
 from gateway.batching import Batching
 from gateway.problems import Problem
 from gateway.store import messages
-from gateway.store.database import Caller, Database
+from gateway.store.database import Caller, Connection, Database
 from gateway.store.messages import Remembered
+
+
+class OthersError(Exception):
+    """Other requests claimed these keys first: without them the batch can be stored."""
+
+    def __init__(self, claims: set[Claim]) -> None:
+        super().__init__("another request was first")
+        self.claims = claims
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +60,50 @@ class Recalling:
         async with self._database.as_service() as db:
             kept = await messages.recall(db, wanted)
         return [kept.get(each) for each in wanted]
+
+
+async def firsts_of(
+    db: Connection, batch: Sequence[Accepted], others: set[Claim]
+) -> list[Accepted]:
+    """The requests to store: all without an Idempotency-Key, and the first with each new key.
+
+    A request that changes an earlier answer has a known key; whether that answer is still the same
+    turns out when it is changed (`keep_answers`).
+    """
+    new = {
+        accepted.claim
+        for accepted in batch
+        if accepted.idempotency and accepted.claim and accepted.idempotency.before is None
+    }
+    claimed = {*others, *await messages.recall(db, list(new - others))}
+    firsts = []
+    for accepted in batch:
+        if accepted.claim is None:
+            firsts.append(accepted)
+        elif accepted.claim not in claimed:
+            claimed.add(accepted.claim)
+            firsts.append(accepted)
+    return firsts
+
+
+async def keep_answers(
+    db: Connection, firsts: Sequence[Accepted], answers: Mapping[int, Sequence[Result]]
+) -> None:
+    """Keep the answers under their keys; last, because only then are they complete.
+
+    If another request has claimed a key meanwhile, this waits for it and raises `OthersError`.
+    """
+    new, changed = [], []
+    for accepted in firsts:
+        if accepted.idempotency and accepted.claim:
+            answer = accepted.idempotency.answer(answers[id(accepted)])
+            if accepted.idempotency.before is None:
+                new.append((*accepted.claim, accepted.idempotency.digest, answer))
+            else:
+                changed.append((*accepted.claim, accepted.idempotency.before, answer))
+    own = await messages.keep_answers(db, new) | await messages.change_answers(db, changed)
+    if others := {(organization, key) for organization, key, *_ in (*new, *changed)} - own:
+        raise OthersError(others)
 
 
 def digest_of(caller: Caller, kind: str, body: object) -> bytes:

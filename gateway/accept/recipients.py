@@ -54,7 +54,7 @@ def sender(request: SendRequest, known: Known) -> tuple[Row | None, list[FieldEr
 
 
 def links(request: SendRequest, to_address: str | None, known: Known) -> Links:
-    """The lead and the client of a message: those it names, else the newest with its address."""
+    """The lead and the client of a message: those named, else the newest with the address."""
     people = known.people(to_address) if to_address else ()
     if not people:
         return request.lead_id, request.client_id
@@ -63,9 +63,9 @@ def links(request: SendRequest, to_address: str | None, known: Known) -> Links:
 
 
 def owners(request: SendRequest, to_address: str | None, known: Known) -> Links:
-    """The lead and the client whose own address it goes to: those named, else the newest.
+    """The lead and the client to whom the address belongs: those named, else the newest.
 
-    Unlike `links`: a message may be about a lead, and yet go to somebody else.
+    Unlike `links`: a message may be about a lead, and still go to somebody else.
     """
     if to_address is None:
         return None, None
@@ -74,7 +74,7 @@ def owners(request: SendRequest, to_address: str | None, known: Known) -> Links:
 
 
 def elsewhere(request: SendRequest, to_address: str, channel: Channel, known: Known) -> str | None:
-    """Where those who own an address are reached on another channel; None where nobody knows."""
+    """The address of the same person on another channel; None if none is known."""
     if ("@" in to_address) == (channel is Channel.EMAIL):
         is_fit = addresses.fits(channel, to_address)  # a user id of WhatsApp's is no number
         return addresses.read(channel, to_address, known.country) if is_fit else None
@@ -87,7 +87,7 @@ def elsewhere(request: SendRequest, to_address: str, channel: Channel, known: Kn
 
 
 def _owning(request: SendRequest, to_address: str, known: Known) -> Sequence[Row]:
-    """Whose own address it is: those named, then the newest first."""
+    """The contacts to whom the address belongs: those named, then the newest first."""
     people = known.people(to_address)
     if request.lead_id is None and request.client_id is None:
         return people

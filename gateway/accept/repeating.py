@@ -1,4 +1,4 @@
-"""A failed message is sent again as it is stored, and once."""
+"""A failed message is sent again as it is stored, and only once."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from gateway.store import messages
 from gateway.store.database import Caller, Connection
 from gateway.store.values import Row
 
-# What we note in the metadata of a message ourselves.
+# Keys of a message's metadata that the gateway sets itself.
 _OURS = ("provider", "reply_to", "fallback_of")
-# What it has from the beginning where a test key sent it: nobody is to get it, now or later.
+# The metadata of a message that a test key sent: nobody may get it, now or later.
 OF_A_TEST: Final[Mapping[str, Any]] = {"provider": {"test": True}}
 
 
 def parts_of(caller: Caller, old: Row, said: Mapping[str, Any] | None) -> Parts:
-    """The parts of a message that is sent again; raises `Problem` 409 for one that is not."""
+    """The parts of a message that is sent again; raises `Problem` 409 if it cannot be."""
     if old["direction"] != "outbound" or old["status"] != "failed":
         raise Problem(409, f"Only a failed message can be sent again; this one is {old['status']}.")
     if is_test(old) and not caller.is_test:
@@ -62,9 +62,9 @@ def request_of(old: Row, before: Parts) -> SendRequest:
 
 
 def replacing(row: Row, old: Row) -> Row:
-    """A new row in place of the old one of a failed message, with its files as they are stored."""
-    if row["attachments"]:  # none where a template leaves in place of the text
-        # Of files that were fetched for the failed message the size is known, too.
+    """The new row as one that replaces a failed message, with the files of that as stored."""
+    if row["attachments"]:  # none if a template is sent in place of the text
+        # The old rows also have the sizes of files that were fetched.
         row["attachments"] = [
             was | {"filename": file["filename"]}
             for was, file in zip(old["attachments"], row["attachments"], strict=True)
@@ -74,8 +74,8 @@ def replacing(row: Row, old: Row) -> Row:
 
 
 def _until(old: Row) -> datetime | None:
-    """Not after this, which is `expires_at` of what was stored; None where that is over, too: who
-    asks for it now wants it all the same."""
+    """The `expires_at` of the failed message; None if it has passed: whoever sends it again wants
+    it to be sent all the same."""
     expires_at: datetime | None = old["expires_at"]
     return expires_at if expires_at and expires_at > datetime.now(UTC) else None
 
@@ -96,8 +96,8 @@ def is_test(old: Row) -> bool:
 def _files_of(stored: Any) -> list[AttachmentIn]:  # noqa: ANN401 - any JSON
     """The files of a stored message as a request names them; raises `Problem` 422.
 
-    Another program may have stored anything there, and without its files it is another message.
-    Only names change, to what is taken now: who sends it again cannot change them.
+    Another program may have stored anything there, and a message without its files would be another
+    message. Names that are refused today are changed: whoever sends it again cannot do that.
     """
     try:
         return [
@@ -118,7 +118,7 @@ def _name_of(stored: Any) -> Any:  # noqa: ANN401 - any JSON
 
 
 async def check(db: Connection, organization_id: UUID, rows: Sequence[Row]) -> None:
-    """Raise `Problem` 409 where something else has been sent in place of the same message."""
+    """Raise `Problem` 409 if another message has been sent in place of the same one."""
     again = [row["retry_of"] for row in rows if row.get("retry_of")]
     if not again:
         return

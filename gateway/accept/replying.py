@@ -1,4 +1,4 @@
-"""A reply goes back the way the contact's last message came, unless the request says otherwise."""
+"""A reply goes the way that the contact's last message came, unless the request says otherwise."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _REPLY = re.compile(r"\s*re\s*:", re.IGNORECASE)
 async def complete(
     db: Connection, organization_id: UUID, conversation: Row, request: ReplyRequest
 ) -> SendRequest:
-    """The complete request to send; raises `Problem` 422 where channel or address are unknown."""
+    """The complete request to send; raises `Problem` 422 if channel or address are unknown."""
     last = await conversations.reply(db, organization_id, conversation["id"], request.channel)
     channel = request.channel or (Channel(last["channel"]) if last else None)
     if channel is None:
@@ -41,7 +41,7 @@ async def complete(
 async def complete_rest(
     db: Connection, organization_id: UUID, conversation: Row, malformed: Malformed[ReplyRequest]
 ) -> Malformed[SendRequest]:
-    """The same for a malformed reply; what cannot be completed is added to its errors."""
+    """The same for a malformed reply; problems of completing it are added to its errors."""
     try:
         rest = [await complete(db, organization_id, conversation, each) for each in malformed.rest]
     except Problem as problem:
@@ -68,7 +68,7 @@ def _reach(channel: Channel, conversation: Row) -> str | None:
 
 
 def _thread(request: ReplyRequest, last: Row) -> dict[str, Any]:
-    """Subject and thread of the last e-mail, where the request names no others."""
+    """Subject and thread of the last e-mail, unless the request names others."""
     subject = None
     if request.subject is None and request.template is None and last["subject"]:
         subject = subject_of(last["subject"])
@@ -77,7 +77,7 @@ def _thread(request: ReplyRequest, last: Row) -> dict[str, Any]:
 
 
 def subject_of(subject: str) -> str:
-    """The subject of an answer: with one Re: before it, and without what cannot be sent."""
+    """The subject of an answer: with one Re: before it, without characters that cannot be sent."""
     said = "".join(" " if is_control(each) else each for each in subject)
     answer = said if _REPLY.match(said) else f"Re: {said}"
     return answer[: email.SUBJECT_CHARACTERS]

@@ -1,6 +1,6 @@
 """The row of a message that is about to be stored: of a request, or of a step that is due.
 
-The worker makes the latter, and loads nothing that reads requests.
+The worker makes rows of steps, and should not have to import what reads requests.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def new_row(
     media: Sequence[NewMedia] = (),
     conversation_id: UUID | None = None,
 ) -> Row:
-    """The row of a message that `says` this (as `said` has it) to the `owners` of its address."""
+    """The row of a message with the columns `says` (see `draft.said`) to the `owners` of its
+    address."""
     lead_id, client_id = owners
     from_address, to_address = says["from_address"], says["to_address"]
     return {

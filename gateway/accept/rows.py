@@ -1,4 +1,4 @@
-"""Rows: what is stored for drafts without errors, and their files before it."""
+"""Rows: made of drafts without errors, whose files are stored first."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ from gateway.store.media import NewMedia
 from gateway.store.values import Row
 
 _PRIORITIES = {"high": 0, "normal": 1, "bulk": 2}
-# So many files may wait to be removed, and so many seconds at the end: one that stays harms nobody.
+# How many files may wait to be removed, and for how many seconds when the process ends: a file that
+# stays does no harm.
 _MOST, _AT_END = 10_000, 2.0
 
 
@@ -39,7 +40,7 @@ class Rows:
         self._removing: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
-        """Remove what is still to be removed, if that is quick."""
+        """Remove the files that are still waiting for that, within seconds."""
         if self._removing is not None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_AT_END):
@@ -52,7 +53,7 @@ class Rows:
         drafts: Sequence[Draft],
         conversation_id: UUID | None,
     ) -> list[Result]:
-        """For each request, in order, its row or its problem; keeps inline files, of all or none.
+        """For each request, in order, its row or its problem; stores inline files of all or none.
 
         Raises `MediaStoreError`.
         """
@@ -127,9 +128,9 @@ class Rows:
         return as_rows(shown), media
 
     def discard(self, rows: Sequence[Row]) -> None:
-        """Remove the files of rows that are not stored: nobody else would ever find them.
+        """Remove the files of rows that are not stored: nothing else ever would.
 
-        Behind the answer: while the media store is away it may take a minute for each.
+        In the background: while the media store is away it may take a minute for each.
         """
         self._discard([file for row in rows for file in row["media"]])
 

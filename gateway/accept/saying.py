@@ -1,4 +1,4 @@
-"""Saying: what a request says, its text or its template, or everything that is wrong with that."""
+"""Saying: the content of a request, from its text or template, or all that is wrong with it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from gateway.shapes.messages import SendRequest
 
 @frozen
 class Composed:
-    """What a request says; `outside` is what leaves instead once WhatsApp's window has closed."""
+    """The content of a request; `outside` is sent instead once WhatsApp's window has closed."""
 
     content: Content | None = None
     template_id: UUID | None = None
@@ -39,7 +39,7 @@ class Composed:
 async def compose(
     renderer: Renderer, request: SendRequest, known: Known, characters: int | None
 ) -> Composed:
-    """What a request says, or everything that is wrong with that."""
+    """The content of a request, or everything that is wrong with it."""
     template, errors = _template(request, known)
     given = template.options if template is not None else request.options or {}
     has_text = request.body is not None or request.html_body is not None
@@ -57,8 +57,8 @@ async def compose(
         files = attachments.read(request, known.lacking)
     except ComposeError as error:
         errors += error.errors
-    # What is wrong is left out, so that what else is wrong is found, too; but for a blank text,
-    # in place of which it may have been given.
+    # Whatever is wrong is left out, so that other errors are found, too. But then a blank text is
+    # no error: what was left out may have been given in place of it.
     composed = Composed()
     text = request.body if has_text else template and template.source
     may_lack_text = bool(errors) and request.channel is not Channel.EMAIL
@@ -106,7 +106,7 @@ async def _text(
 ) -> Composed:
     """A text; on WhatsApp perhaps with a template for when the window is closed.
 
-    That is judged as if it were sent now: later there is nobody to tell.
+    The template is checked now: later there is nobody to report errors to.
     """
     outside: Content | None = None
     errors: list[FieldError] = []

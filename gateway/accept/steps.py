@@ -1,6 +1,7 @@
 """The steps of a fallback: each is read like a message of its own, when the first is accepted.
 
-What a step does not say it has from that first message: the same person, elsewhere, and its text.
+What a step does not say, it takes from the first message: its recipient, at an address of the
+step's channel, and its text.
 """
 
 from __future__ import annotations
@@ -18,22 +19,22 @@ from gateway.problems import FieldError
 from gateway.shapes.messages import FallbackStep, SendRequest
 from gateway.store.values import Row, as_json_bytes
 
-# Characters of a subject that was not given: as many as one line of a mail's head should have; and
-# of the text in whose beginning it is looked for.
+# Characters of a subject that is made from a text (as many as a header line should have), and of
+# the beginning of that text in which it is looked for.
 _SUBJECT, _LOOK = 70, 2_000
-# Bytes of all steps of one request, as they are stored: a worker reads those of many at once.
+# Bytes of all steps of one request, as stored: a worker reads the steps of many at once.
 _MOST = 2**20
 
 
 def sought(request: SendRequest) -> Iterator[SendRequest]:
-    """What a request refers to, and each of its steps as far as it says so itself."""
+    """A request and its steps, each as far as it says itself what it refers to."""
     yield request
     for step in request.fallback or ():
         yield _request(step, request, step.to, step.body)
 
 
 def request_of(step: FallbackStep, request: SendRequest, first: Draft, known: Known) -> SendRequest:
-    """The complete request that a step is, beside the draft of the first message."""
+    """A step as a complete request, given the draft of the first message."""
     to, body = step.to, step.body
     if to is None and first.to_address is not None:
         to = recipients.elsewhere(request, first.to_address, step.channel, known)
@@ -47,7 +48,7 @@ def request_of(step: FallbackStep, request: SendRequest, first: Draft, known: Kn
 
 
 def _beginning(text: str) -> str:
-    """The subject of a mail of which nobody has said one: its first line, as far as it is shown."""
+    """A subject for a mail without one: the beginning of its first line with visible text."""
     lines = (_shown(line) for line in text.lstrip()[:_LOOK].splitlines())
     line = next(filter(None, lines), "")
     if len(line) <= _SUBJECT:
@@ -69,8 +70,8 @@ def _request(
         variables=request.variables if step.template is not None else {},
         body=body,
         priority=request.priority,
-        send_at=request.send_at,  # not earlier than that, which may be after WhatsApp's window
-        # Their own address is not meant where the first message goes to somebody else's.
+        send_at=request.send_at,  # so that WhatsApp's window is judged at that time
+        # If the first message goes to an address of somebody else, the lead's own is not meant.
         lead_id=request.lead_id if to is not None else None,
         client_id=request.client_id if to is not None else None,
     )
@@ -89,7 +90,7 @@ def joined(request: SendRequest, first: Draft, steps: Sequence[Draft]) -> Draft:
             "have 1 MiB: say less in its steps, or have fewer"
         )
         errors.append(FieldError("fallback", text))
-    # once: a subject that is the request's own is each step's
+    # Each once: steps repeat an error of the request's own subject.
     errors = list(dict.fromkeys((*first.errors, *errors)))
     return replace(first, errors=tuple(errors), steps=tuple(steps))
 
@@ -97,7 +98,7 @@ def joined(request: SendRequest, first: Draft, steps: Sequence[Draft]) -> Draft:
 def _errors(
     n: int, step: FallbackStep, made: Draft, request: SendRequest, first: Draft
 ) -> Iterator[FieldError]:
-    """What is wrong with step `n`, named as its own fields; not what the first message lacks."""
+    """The errors of step `n`, under its own fields, without those that the first message has."""
     for error in made.errors:
         name, text = error.field, error.message
         if name in ("lead_id", "client_id"):  # the first message's own
@@ -115,16 +116,17 @@ def _errors(
         elif name == "subject" and request.subject:
             yield error
             continue
-        elif name == "subject":  # its text is so blank that none could be found in it
+        elif name == "subject":  # the text is blank, so no subject could be made from it
             name, text = "body", "A mail needs a text."
         yield FieldError(f"fallback.{n}.{name}", text)
 
 
 def rows(request: SendRequest, draft: Draft, priority: int) -> list[Row]:
-    """The messages that steps become, as they are kept until they are due.
+    """The messages of the steps, as they are kept until they are due.
 
-    Their ids are kept with them, so that none is ever stored twice. They do not follow from the
-    first message's, which its recipient may know: whoever may write `messages` could take them.
+    Their ids are kept with them, so that none is ever stored twice. The ids cannot be derived from
+    that of the first message, which its recipient may know: other programs that write `messages`
+    could use them first.
     """
     if not request.fallback:
         return []

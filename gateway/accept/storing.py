@@ -1,10 +1,20 @@
-"""Storing: what many requests have accepted, in one transaction; a 202 comes after its commit."""
+"""Storing: the rows of many requests in one transaction; their 202s come after its commit.
+
+What keeps a batch from being stored is gone around, here from the inside out:
+
+1. `_transact` is one transaction, all or nothing.
+2. `_store_now` leaves out requests whose Idempotency-Key another request claimed first.
+3. `Around` leaves out notes in leads that another program has locked for longer than a second.
+4. `_store_batch` leaves out all notes in leads, if the batch fails with them.
+5. `Batching` halves a batch until the request that fails is alone (see `gateway.batching`).
+6. `_store_each` halves the rows of that request, if each of them may fail alone.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from uuid import UUID
@@ -24,6 +34,7 @@ from gateway.accept.keeping import (
     keep_each,
 )
 from gateway.accept.last_contacts import LastContacts
+from gateway.accept.recalling import OthersError, firsts_of, keep_answers
 from gateway.again import once_more
 from gateway.batching import Batching
 from gateway.held import ANSWER_SECONDS, Around, Wait
@@ -32,7 +43,7 @@ from gateway.observability.logs import logger
 from gateway.problems import Problem
 from gateway.store import messages
 from gateway.store.conversations import Placed
-from gateway.store.database import Connection, Database
+from gateway.store.database import Database
 from gateway.store.errors import (
     OF_ITS_ROWS,
     UNDONE,
@@ -45,29 +56,20 @@ from gateway.store.values import Row
 
 _log = logger(__name__)
 
-# Rows in one transaction: more gain nothing, and would make the others wait. So many bytes of text
-# count as a row, too, so that a transaction has 12.5 MiB, or one request that is larger.
+# Rows in one transaction: more would gain nothing, and make others wait. Each `_UNIT_BYTES` of text
+# count as a row, so a transaction has at most 12.5 MiB, or one request that is larger.
 _MOST, _UNIT_BYTES = 200, 64 * 2**10
 _LARGE_BYTES = _MOST * _UNIT_BYTES
-# What the texts may come to of requests that wait or are being stored; those of less than this are
-# not counted, since as many as may wait come to less.
+# Bytes of text in the requests that wait or are being stored. Requests with less than
+# `_SMALL_BYTES` are not counted: as many of them as may wait have less together.
 _ROOM_BYTES, _SMALL_BYTES = 320 * 2**20, 8 * 2**10
-# Seconds to wait for the one request whose rows are looked through.
+# Seconds to wait while `_store_each` is busy with another request.
 _TURN = 5.0
-
-
-class _OthersError(Exception):
-    """Other requests claimed these keys first: with nothing of theirs the batch can be stored."""
-
-    def __init__(self, claims: set[Claim]) -> None:
-        super().__init__("another request was first")
-        self.claims = claims
-
 
 # A row and its organization.
 Owned = tuple[UUID, Row]
-# The results as they are stored, None where another request with the key was first; and where each
-# message was placed.
+# The results as stored, None if another request with the same key was first; and the conversations
+# of the messages.
 Stored = tuple[list[Result] | None, list[Placed]]
 
 
@@ -80,14 +82,14 @@ class Storing:
         self._grew = Growth(database)
         self._around = Around()
         self._last_contacts = LastContacts(database)
-        # Organizations whose leads cannot be noted in time: they are noted later.
+        # Organizations for whose leads `last_contacted_at` cannot be set in time: it is set later.
         self._noted_later: Lately[UUID] = Lately()
-        # What has come sets out while the first lane's batch is committed.
+        # Two: a second batch starts while the first is committed.
         self._batching = self._lanes(2)
-        # They keep only one another waiting.
+        # Apart, so that large requests keep only each other waiting.
         self._large = self._lanes(1)
         self._texts: Lines[object] = Lines()
-        # Slow, and beside the lanes: one at a time, so that it takes one connection at most.
+        # For `_store_each`, which is slow: one at a time, so that it takes only one connection.
         self._alone = asyncio.Lock()
 
     def _lanes(self, lanes: int) -> Batching[Accepted, Stored]:
@@ -101,13 +103,13 @@ class Storing:
         )
 
     async def close(self) -> None:
-        """Do what is left to do for what was stored: nothing more is."""
+        """Finish what stored messages still need; call it when no more are stored."""
         await self._last_contacts.close()
 
     async def store(self, accepted: Accepted) -> list[Result] | None:
-        """The results as stored; None, with nothing stored, where its key was another's first.
+        """The results as stored; None, with nothing stored, if another request had its key first.
 
-        Raises `DatabaseAwayError`, `RefusedError` or `ConflictError`, or `FullError` where too much
+        Raises `DatabaseAwayError`, `RefusedError` or `ConflictError`, or `FullError` if too much
         waits.
         """
         if accepted.bytes < _SMALL_BYTES:
@@ -122,7 +124,7 @@ class Storing:
             self._texts.remove(owner, this, accepted.bytes)
 
     async def _store_together(self, accepted: Accepted) -> list[Result] | None:
-        """Store it with what else comes just then, or, where it is refused, what can be of it."""
+        """Store a request in a batch with others; if refused, those of its rows that can be."""
         batching = self._batching if accepted.bytes < _LARGE_BYTES else self._large
         size = max(1, len(accepted.rows), accepted.bytes // _UNIT_BYTES)
         try:
@@ -133,21 +135,20 @@ class Storing:
         return stored
 
     async def _store_batch(self, batch: Sequence[Accepted]) -> list[Stored]:
-        """Store all or nothing; without notes in the leads that it goes to, where these fail."""
+        """Store all or nothing; without setting `last_contacted_at` of leads, if that fails."""
         try:
             return await self._around(lambda wait: self._store_now(batch, wait))
-        except (DatabaseAwayError, ConflictError, Problem) as error:
-            # Of several organizations each is tried alone first: most of them do not meet it.
+        except Exception as error:
+            # With several organizations each is tried alone first: most will not meet the error.
             owners = {accepted.caller.organization_id for accepted in batch}
-            if not isinstance(error, OF_ITS_ROWS) or len(owners) > 1:
+            is_of_rows = isinstance(error, OF_ITS_ROWS) and len(owners) == 1
+            if isinstance(error, DatabaseAwayError | ConflictError | Problem) and not is_of_rows:
                 raise
-            failed: Exception = error
-        except Exception as error:  # noqa: BLE001 - raised below
+            if not any(row["lead_id"] for accepted in batch for row in accepted.rows):
+                raise
             failed = error
-        if not any(row["lead_id"] for accepted in batch for row in accepted.rows):
-            raise failed
-        # A trigger of the CRM's, or a constraint, may refuse every change of a lead: that is no
-        # reason not to write to it.
+        # A trigger or constraint of the CRM's may refuse every change of a lead. A message to that
+        # lead is stored all the same.
         _log.warning("stored without a note in its lead, if it can be", exc_info=failed)
         stored = await self._around(lambda wait: self._store_now(batch, wait, notes=False))
         if isinstance(failed, OF_ITS_ROWS):
@@ -155,9 +156,9 @@ class Storing:
         return stored
 
     async def _store_each(self, accepted: Accepted, error: RefusedError | ConflictError) -> Stored:
-        """Of a request whose rows were refused together, those that can be stored.
+        """Store those rows of a request that can be, after all of them together were refused.
 
-        Raises the `error` where others' rows are looked through for too long.
+        Raises that `error` if the rows of other requests take too long before it is their turn.
         """
         keep = partial(keep_each, alone=accepted.alone)
 
@@ -170,7 +171,7 @@ class Storing:
         except TimeoutError:
             raise error from None
         try:
-            # Halves lock conversations in the order of the request: others wait in another one.
+            # May deadlock: halves lock conversations in the order of the request, others do not.
             (stored,) = await once_more(lambda: self._around(do), (RolledBackError,))
         except NoneKeptError as none:
             refused = [_became(result, none.outcomes) for result in accepted.results]
@@ -190,15 +191,15 @@ class Storing:
         notes: bool = True,
         keep: Keep = keep_all,
     ) -> list[Stored]:
-        """Store all but what claims a key that is another request's by then."""
+        """Store all requests except those whose key another request claims first."""
         others: set[Claim] = set()
         while True:
             try:
-                return await self._store_but(others, batch, wait, notes=notes, keep=keep)
-            except _OthersError as error:
+                return await self._transact(others, batch, wait, notes=notes, keep=keep)
+            except OthersError as error:
                 others |= error.claims
 
-    async def _store_but(
+    async def _transact(
         self,
         others: set[Claim],
         batch: Sequence[Accepted],
@@ -207,34 +208,37 @@ class Storing:
         notes: bool,
         keep: Keep,
     ) -> list[Stored]:
-        """Store all but `others` in one transaction; raises `_OthersError` where there are more."""
-        left: dict[UUID, list[UUID]] = {}
+        """One transaction: store all but the requests that claim keys of `others`.
+
+        Raises `OthersError` if there are more such keys.
+        """
+        unnoted: dict[UUID, list[UUID]] = {}
         async with self._database.as_service(patience=wait.seconds, seconds=ANSWER_SECONDS) as db:
-            firsts = await _firsts(db, batch, others)
+            firsts = await firsts_of(db, batch, others)
             rows: dict[UUID, list[Row]] = defaultdict(list)
             for accepted in firsts:
                 if accepted.rows:
                     rows[accepted.caller.organization_id] += accepted.rows
             stored: Outcomes = {}
             placed: dict[UUID, Placed] = {}
-            for organization_id in sorted(rows):  # one order for everybody
+            for organization_id in sorted(rows):  # every process in the same order: no deadlocks
                 of_one = rows[organization_id]
                 leads = contacted(of_one)
                 noted = list(leads) if notes and organization_id not in self._noted_later else []
-                # first of all, in one order for everybody, too
+                # Leads first, for the same reason.
                 held = await messages.hold_leads(db, organization_id, noted, waits=wait.for_rows)
                 await repeating.check(db, organization_id, of_one)
                 kept, where = await keep(db, organization_id, of_one, held)
                 stored |= kept
                 placed |= where
                 written_to = contacted(row for row in of_one if row["id"] in where)
-                left[organization_id] = list(written_to - set(held))
+                unnoted[organization_id] = list(written_to - set(held))
             answers = {id(a): [_became(result, stored) for result in a.results] for a in firsts}
-            await _keep_answers(db, firsts, answers)
+            await keep_answers(db, firsts, answers)
         self._grew(len(placed))
-        for organization_id, leads_left in left.items():
+        for organization_id, leads_left in unnoted.items():
             self._last_contacts(organization_id, leads_left)
-        # Apart: whatever went wrong there, what is stored is not to be answered as if it were not.
+        # In a callback of its own: an error there must not look as if nothing had been stored.
         done = [
             (a.caller.organization_id, row) for a in firsts for row in a.rows if row["id"] in placed
         ]
@@ -243,47 +247,6 @@ class Storing:
             (answers.get(id(a)), [placed[r["id"]] for r in a.rows if r["id"] in placed])
             for a in batch
         ]
-
-
-async def _firsts(db: Connection, batch: Sequence[Accepted], others: set[Claim]) -> list[Accepted]:
-    """Those without an idempotency key, and for each key that nobody had before the first with it.
-
-    Those that change an answer have one; whether it is still the same shows when they do.
-    """
-    new = {
-        accepted.claim
-        for accepted in batch
-        if accepted.idempotency and accepted.claim and accepted.idempotency.before is None
-    }
-    claimed = {*others, *await messages.recall(db, list(new - others))}
-    firsts = []
-    for accepted in batch:
-        if accepted.claim is None:
-            firsts.append(accepted)
-        elif accepted.claim not in claimed:
-            claimed.add(accepted.claim)
-            firsts.append(accepted)
-    return firsts
-
-
-async def _keep_answers(
-    db: Connection, firsts: Sequence[Accepted], answers: Mapping[int, Sequence[Result]]
-) -> None:
-    """Keep the answers under their keys, last of all, because until then they are not whole.
-
-    Another request may have claimed a key meanwhile: it is waited for, and `_OthersError` raised.
-    """
-    new, changed = [], []
-    for accepted in firsts:
-        if accepted.idempotency and accepted.claim:
-            answer = accepted.idempotency.answer(answers[id(accepted)])
-            if accepted.idempotency.before is None:
-                new.append((*accepted.claim, accepted.idempotency.digest, answer))
-            else:
-                changed.append((*accepted.claim, accepted.idempotency.before, answer))
-    own = await messages.keep_answers(db, new) | await messages.change_answers(db, changed)
-    if others := {(organization, key) for organization, key, *_ in (*new, *changed)} - own:
-        raise _OthersError(others)
 
 
 def _became(result: Result, stored: Outcomes) -> Result:

@@ -1,6 +1,6 @@
-"""How often templates were used, added to them now and then; one that fails stops no other.
+"""How often templates were used, added to their rows now and then.
 
-Another program's trigger may refuse changes of one tenant's templates; the others' are counted all
+Another program's trigger may refuse changes of one tenant's templates: the others are counted all
 the same.
 """
 
@@ -16,11 +16,11 @@ from gateway.store.errors import OF_ITS_ROWS, DatabaseAwayError
 
 _log = logger(__name__)
 
-# Seconds until a template is tried again that could not be written to.
+# Seconds until a template is tried again whose row could not be changed.
 _AGAIN = 600.0
-# The same where somebody held what it needed, or it took long.
+# The same if its row was locked, or the change took too long.
 _HELD = 60.0
-# Seconds to wait for what somebody holds.
+# Seconds to wait for a lock.
 _PATIENCE = 2
 # Seconds that one template may take.
 _LONGEST = 3
@@ -31,11 +31,11 @@ class TemplateUses:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        # Templates that cannot be written to: they are left alone for a while.
+        # Templates whose rows cannot be changed: they are left out for a while.
         self._out: Lately[UUID] = Lately()
 
     async def fold(self) -> None:
-        """Add what waits; raises `DatabaseAwayError`."""
+        """Add the uses that wait; raises `DatabaseAwayError`."""
         try:
             async with self._database.as_service(patience=_PATIENCE) as db:
                 await upkeep.fold_template_uses(db, without=list(self._out))

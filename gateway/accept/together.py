@@ -1,4 +1,5 @@
-"""Together: what the messages of one request say, in bytes; a short one may ask for gigabytes."""
+"""Together: how many bytes the messages of one request have; a short request may ask for
+gigabytes."""
 
 from __future__ import annotations
 
@@ -11,17 +12,17 @@ from gateway.problems import FieldError, not_now
 from gateway.shapes.messages import SendRequest
 from gateway.store.values import Row
 
-# Their texts as they are stored: subjects, texts and HTML, those of all steps, too.
+# Of subjects, texts and HTML as they are stored, including all steps of fallbacks.
 MOST_BYTES = 128 * 2**20
-# What takes a second or more to be composed.
+# From so many bytes on, a request takes a second or more to compose.
 _LARGE_BYTES = 4 * 2**20
-# So many of these are composed at once, so that memory is bounded, and one of each organization, so
-# that none keeps the others waiting; so many wait, and for so long.
+# How many large requests are composed at once, to bound memory (one of each organization, so that
+# none keeps others waiting); how many may wait, and for how many seconds.
 _LARGE_AT_ONCE, _LARGE_WAITING, _SECONDS = 2, 64, 30.0
 
 
 def large_places() -> Places:
-    """The places of those that are composed at once."""
+    """The places of large requests."""
     return Places(_LARGE_AT_ONCE, room=_LARGE_WAITING, one_each=True)
 
 
@@ -36,7 +37,7 @@ class Together:
         self._has_place = False
 
     def refused(self, request: SendRequest) -> Composed | None:
-        """What a message says for which nothing is left."""
+        """The refusal of a message, if those before it have used up the bytes; else None."""
         if self._bytes < self._most:
             return None
         field = "body" if request.template is None else "template"
@@ -47,17 +48,17 @@ class Together:
         return Composed(errors=[FieldError(field, text)])
 
     def add(self, content: Content | None) -> None:
-        """Count what was composed, whatever becomes of it."""
+        """Count a composed content, whatever becomes of it."""
         if content is not None:
             self._bytes += _bytes(content.subject, content.body, content.html_body)
 
     @property
     def needs_place(self) -> bool:
-        """Whether this has become a large one, which goes on when it is its turn."""
+        """Whether the request has become a large one, and must wait for a place."""
         return self._bytes >= _LARGE_BYTES and not self._has_place
 
     async def take_place(self) -> None:
-        """Wait for its turn; raises `Problem` 503."""
+        """Wait for a place; raises `Problem` 503."""
         try:
             await self._places.take(self.owner, _SECONDS)
         except (FullError, TimeoutError):
@@ -66,13 +67,13 @@ class Together:
         self._has_place = True
 
     def end(self) -> None:
-        """Nothing more is composed for it."""
+        """Give the place back: nothing more is composed."""
         if self._has_place:
             self._places.give(self.owner)
 
 
 def bytes_of(row: Row) -> int:
-    """What the texts of a row that is to be stored come to, with those of its steps."""
+    """The bytes of text in a row that is to be stored, including those of its steps."""
     own = _bytes(row["subject"], row["body"], row["html_body"])
     return own + sum(map(bytes_of, row.get("steps") or ()))
 
@@ -80,6 +81,6 @@ def bytes_of(row: Row) -> int:
 def _bytes(*texts: str | None) -> int:
     total = 0
     for text in texts:
-        if text:  # it knows whether it is ASCII: most are not looked through
+        if text:  # `isascii` is known at once, and most texts need not be encoded
             total += len(text) if text.isascii() else len(text.encode())
     return total

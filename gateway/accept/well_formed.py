@@ -1,4 +1,4 @@
-"""What a request to send must be whatever it refers to: its parts fit together."""
+"""Whether the fields of a request to send fit together, whatever they refer to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gateway.shapes.messages import SendRequest
 
 
 def errors(request: SendRequest, now: datetime) -> list[FieldError]:
-    """What is wrong with a request whatever its context."""
+    """What is wrong with a request in any context."""
     found: list[FieldError] = []
     behind = request.fallback or ()
     if request.channel is not Channel.EMAIL:

@@ -1,52 +1,26 @@
-"""API keys by their text, those of concurrent requests looked up together, and kept for seconds.
+"""API keys by their text: looked up for concurrent requests together, and cached for seconds.
 
-Keys are kept only while this process hears of every change: one that is revoked works until the
-notification of that has come, some milliseconds later.
+Keys are cached only while this process hears of every change: a revoked one works until the
+notification has come, some milliseconds later.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import hmac
-import os
 import time
 from collections.abc import Sequence
-from uuid import UUID
 
 from gateway.batching import Batching
-from gateway.ids import new_id
+from gateway.manage.keys import PREFIX, digest_of
 from gateway.store import accounts
-from gateway.store.database import ApiKey, Connection, Database
+from gateway.store.database import ApiKey, Database
 from gateway.store.listener import Listener
 from gateway.store.values import Row
 
-_PREFIX_LENGTH = 16
-# Seconds for which a key is kept: so long a revoked one works if its notification is lost, because
-# the connection that listens has broken without a word.
+# Seconds for which a key is cached, and for which a revoked one works if its notification is lost
+# because the listening connection broke silently.
 _KEPT = 5.0
 _MOST = 10_000
-
-
-async def new_key(
-    db: Connection, organization_id: UUID, name: str, *, is_test: bool
-) -> tuple[UUID, str]:
-    """The id of a new key and the key: 32 random bytes behind `gw_live_`, `gw_test_`.
-
-    It is stored as its look-up prefix and its digest, so nobody can be shown it again.
-    """
-    random = base64.urlsafe_b64encode(os.urandom(32)).decode().rstrip("=")
-    key = f"gw_{'test' if is_test else 'live'}_{random}"
-    key_id, prefix = new_id(), key[:_PREFIX_LENGTH]
-    await accounts.insert_api_key(
-        db, key_id, organization_id, name, prefix, _digest(key), is_test=is_test
-    )
-    return key_id, key
-
-
-def _digest(key: str) -> bytes:
-    # The key has 256 random bits: a fast hash cannot be reversed by guessing.
-    return hashlib.sha256(key.encode()).digest()
 
 
 class Keyring:
@@ -61,18 +35,18 @@ class Keyring:
         listener.on("gateway_keys", lambda _: self.forget(), self.forget)
 
     def forget(self) -> None:
-        """Keep none: one was changed, or may have been."""
+        """Empty the cache: a key was changed, or may have been."""
         self._changes += 1
         self._kept.clear()
 
     async def find(self, key: str) -> ApiKey | None:
         """The key with this text, unless it is revoked; None if there is none."""
-        digest, now = _digest(key), time.monotonic()
+        digest, now = digest_of(key), time.monotonic()
         found, until = self._kept.get(digest, (None, 0.0))
         if now < until:
             return found
         hears, changes = self._listener.hears, self._changes
-        rows = await self._by_prefix(key[:_PREFIX_LENGTH])
+        rows = await self._by_prefix(key[:PREFIX])
         same = (row for row in rows if hmac.compare_digest(row["hash"], digest))
         found = next(map(_api_key, same), None)
         # Not if a key has changed since, or a change may be unheard: this may be the former state.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from gateway.api.endpoint import Call, Endpoint
-from gateway.api.keyring import new_key
+from gateway.manage.keys import new_key
 from gateway.problems import found, not_found
 from gateway.shapes import accounts as shapes
 from gateway.shapes.base import Listed, PageQuery
@@ -24,10 +24,10 @@ async def create_key(call: Call) -> web.Response:
     """Make a key; this answer is the only one that shows it."""
     wanted: shapes.ApiKeyIn = call.body
     async with call.services.database.as_caller(call.caller) as db:
-        key_id, key = await new_key(db, call.organization_id, wanted.name, is_test=wanted.test)
-        row = await accounts.get_api_key(db, call.organization_id, key_id)
-    shown = {**found("API key", row), "key": key}
-    return respond(shown, 201, {"Location": f"/v1/api-keys/{key_id}"})
+        made = await new_key(db, call.organization_id, wanted.name, is_test=wanted.test)
+        row = await accounts.get_api_key(db, call.organization_id, made.id)
+    shown = {**found("API key", row), "key": made.key}
+    return respond(shown, 201, {"Location": f"/v1/api-keys/{made.id}"})
 
 
 async def get_key(call: Call) -> web.Response:

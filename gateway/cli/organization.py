@@ -149,9 +149,9 @@ def create_key(
     as_json: Json = False,
 ) -> None:
     """Create an API key; it is shown only once."""
-    from gateway.manage import setup
+    from gateway.manage import keys, setup
 
-    async def do() -> setup.NewKey:
+    async def do() -> keys.NewKey:
         async with connected() as (_, database):
             return await setup.create_key(database, organization_id, name, is_test=test)
 

@@ -1,5 +1,5 @@
-"""Consent: who must not be written to, why, and under which of their addresses.
+"""Consent: who must not be written to, why, and at which addresses.
 
-`recording` stores what people say, `early` what is said before anybody knows of whom, and by
-`inheriting` it holds for all of a person's addresses. `standing` has the words for it.
+`recording` stores statements, `early` keeps those whose message is not known yet, and `inheriting`
+lets a statement hold for all addresses of a person. `standing` is what accept and dispatch share.
 """

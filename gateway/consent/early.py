@@ -1,4 +1,5 @@
-"""What a report says about consent, kept with it until somebody knows whom its message went to."""
+"""Changes of consent that are kept with a report until its message, and so its recipient, is
+known."""
 
 from __future__ import annotations
 
@@ -19,9 +20,9 @@ Said = dict[UUID, tuple[Account, list[ConsentChange]]]
 
 
 def unnamed(changes: Iterable[ConsentChange]) -> dict[str, list[ConsentChange]]:
-    """By the provider's id of their message, those that name no address.
+    """The changes that name no address, by the provider's id of their message.
 
-    Lifts are left out: when in doubt, nobody is written to.
+    Without lifts: when in doubt, nobody is written to.
     """
     found: dict[str, list[ConsentChange]] = {}
     for change in changes:
@@ -33,9 +34,10 @@ def unnamed(changes: Iterable[ConsentChange]) -> dict[str, list[ConsentChange]]:
 def as_kept(
     account: Account, changes: Iterable[ConsentChange], told: datetime | None, at: datetime
 ) -> dict[str, Any]:
-    """Changes as a part of the detail of a report that is kept, which is `told` of and came `at`.
+    """Changes as a member of the detail of a kept report, which has the time `told` and came `at`.
 
-    Also where there are none: a detail of the provider's own must not stand there.
+    The member is there also without changes, so that the provider's own details cannot be taken for
+    it.
     """
     kept = [
         {
@@ -46,7 +48,7 @@ def as_kept(
             "key": change.key,
             "group": change.group,
             "is_accounts": change.is_accounts,
-            # Not later than it came: a START may follow before this is applied.
+            # Not later than the report came: a START may follow before this is applied.
             "occurred_at": min(change.occurred_at or told or at, at),
             "detail": change.detail,
         }
@@ -56,7 +58,7 @@ def as_kept(
 
 
 def read(events: Iterable[Event]) -> Said:
-    """What kept reports said, about the messages that are known to be theirs now."""
+    """The changes that were kept with reports, now that their messages are known."""
     said: Said = {}
     for event in events:
         for kept in event.consent:
@@ -78,7 +80,7 @@ def _change(event: Event, kept: Mapping[str, Any]) -> ConsentChange:
         external_id=event.external_id,
         word=kept["word"],
         key=kept["key"],
-        # What was kept before these were told apart has neither.
+        # Changes kept by an earlier version have neither of these.
         group=kept.get("group"),
         is_accounts=kept.get("is_accounts", False),
         occurred_at=datetime.fromisoformat(kept["occurred_at"]),
@@ -87,9 +89,9 @@ def _change(event: Event, kept: Mapping[str, Any]) -> ConsentChange:
 
 
 async def store(db: Connection, said: Said) -> None:
-    """Store what accounts have said, in a transaction whose statements are planned once."""
+    """Store the changes of accounts, in a transaction whose other statements are planned once."""
     if said:
         await db.execute(PLANNED_AS_EVER)
-    # In one order for everybody: each of an organization's locks its addresses in one, too.
+    # In the same order everywhere, like the locks within each of them: no deadlocks.
     for _, (account, changes) in sorted(said.items()):
         await recording.store(db, account, changes)

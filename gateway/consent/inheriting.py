@@ -1,8 +1,8 @@
 """Inheriting: what people said under one of their WhatsApp addresses holds for all of them.
 
-For the addresses that they are known by when they say it, and for those that turn out to be theirs
-later: then it is as if it had been said of these, too, at the time. A START afterwards lifts it for
-all, because each statement names them all.
+For the addresses that are known then, and for those that turn out to be theirs later: these are
+treated as if it had been said of them, too, at that time. A later START lifts it for all, because
+each statement names all of them.
 """
 
 from __future__ import annotations
@@ -21,13 +21,12 @@ from gateway.store.database import Connection
 from gateway.store.suppressions import Person, Statement
 from webhooks.model import Reason
 
-# What people themselves said, or their provider for them, wherever they are written to; the others
-# concern one address.
+# Reasons that come from the person, and so hold for all addresses; the others concern one address.
 THEIR_WORD = (Reason.STOP, Reason.COMPLAINT, Reason.UNSUBSCRIBE)
 
 
 async def of_all_theirs(db: Connection, organization_id: UUID, said: Statement) -> list[Statement]:
-    """What was said of one address, of the others that its owner has in its conversation, too."""
+    """A statement about one address, with copies for its owner's others in the conversation."""
     if said.channel != Channel.WHATSAPP or said.reason not in THEIR_WORD:
         return [said]
     known = await suppressions.also_known_as(db, organization_id, [said.address])
@@ -40,7 +39,7 @@ async def of_all_theirs(db: Connection, organization_id: UUID, said: Statement) 
 
 
 async def taken_back(db: Connection, organization_id: UUID, lift: Statement) -> list[Statement]:
-    """Lifts of what the same source said of the others of whom it said what this one lifts."""
+    """Further lifts, for the other addresses of the statements that this one lifts."""
     if lift.channel != Channel.WHATSAPP or lift.reason not in THEIR_WORD:
         return []
     others = await suppressions.said_of(db, organization_id, [lift.address])
@@ -53,7 +52,7 @@ async def taken_back(db: Connection, organization_id: UUID, lift: Statement) -> 
 async def inherited(
     db: Connection, organization_id: UUID, people: Sequence[Person]
 ) -> list[Statement]:
-    """What these said earlier under one of their addresses, as statements about the others."""
+    """What people said earlier under one of their addresses, as statements about the others."""
     if not people:
         return []
     theirs = [
@@ -82,13 +81,13 @@ async def inherited(
 
 
 async def inherit(db: Connection, organization_id: UUID, people: Sequence[Person]) -> None:
-    """Let all addresses of these inherit what was said under one of them."""
+    """Let all addresses of these people inherit what was said under one of them."""
     said = await inherited(db, organization_id, people)
     await suppressions.change(db, organization_id, said)
 
 
 async def inherit_within(db: Connection, organization_id: UUID, conversation_id: UUID) -> None:
-    """Let all addresses in a conversation inherit, as it may be several that have become one."""
+    """Let all addresses in a conversation inherit, after several were merged into it."""
     together = await conversations.numbers(db, organization_id, conversation_id)
     await inherit(db, organization_id, [Person(together)] if len(together) > 1 else [])
 

@@ -25,7 +25,7 @@ from gateway.store.suppressions import Person, Statement
 from webhooks.mail.letter import mailboxes
 from webhooks.model import ConsentChange, Renamed
 
-# What we note in the evidence ourselves, and read again: nobody else's words may stand there.
+# Members of the evidence that we set and read ourselves: a provider must not set them.
 _OURS = frozenset({"said_of", "of_group"})
 _PLAIN = re.compile(r"[\w.+-]+@[\w.-]+", re.ASCII)
 
@@ -39,11 +39,11 @@ async def store(
     *,
     at: datetime | None = None,
 ) -> int:
-    """Store the statements as evidence, and apply them to every address of whoever made them.
+    """Store changes of consent as evidence, and apply them to all addresses of the person.
 
-    `at` is when they came, where that is long ago: what was stored then is left alone, because it
-    would now reach addresses that came up later. `people` turned out to have several
-    addresses. Returns how many are new.
+    `at` is when they came, if that is long ago: those that were stored then are left out, because
+    they would now reach addresses that came up later. `people` turned out to have several
+    addresses. Returns how many statements are new.
     """
     if at is not None:
         changes = await _unknown(db, account, changes)
@@ -73,8 +73,8 @@ async def store(
 async def _unknown(
     db: Connection, account: Account, changes: Sequence[ConsentChange]
 ) -> list[ConsentChange]:
-    """Those that were not stored yet, and those that lift: they undo nothing that was said later,
-    and a stop before them may only come now."""
+    """The changes that were not stored yet, and all lifts: they lift nothing that was said later,
+    and an earlier stop may only be stored now."""
     ids = [_id(account, change.key) for change in changes]
     known = await suppressions.known(db, account.organization_id, ids) if ids else set()
     return [
@@ -92,7 +92,7 @@ Named = list[tuple[ConsentChange, str]]
 
 
 async def _named(db: Connection, account: Account, changes: Sequence[ConsentChange]) -> Named:
-    """Each change with the address that it is about: its own, or that of its message."""
+    """Each change with its address: the one it names, or that of its message."""
     unnamed = [change for change in changes if change.address is None]
     meant: dict[int, UUID] = {}
     reached: dict[UUID, str] = {}
@@ -111,7 +111,7 @@ async def _named(db: Connection, account: Account, changes: Sequence[ConsentChan
 
 
 async def _also(db: Connection, organization_id: UUID, named: Named) -> Named:
-    """The same changes for the other addresses that WhatsApp knows these people by."""
+    """The same changes for the other addresses of these people on WhatsApp."""
     about = [(change, address) for change, address in named if change.channel is Channel.WHATSAPP]
     stopped = {_key(Channel.WHATSAPP, address) for change, address in about if not change.is_lifted}
     lifted = {_key(Channel.WHATSAPP, address) for change, address in about if change.is_lifted}
@@ -120,7 +120,7 @@ async def _also(db: Connection, organization_id: UUID, named: Named) -> Named:
         for of, other in await suppressions.also_known_as(db, organization_id, sorted(stopped)):
             known[False, of].append(other)
     if lifted:
-        # Also where one request says both words.
+        # If one request has both words.
         for of in lifted & stopped:
             known[True, of] = list(known[False, of])
         for of, other in await suppressions.said_of(db, organization_id, sorted(lifted)):
@@ -136,7 +136,7 @@ async def _also(db: Connection, organization_id: UUID, named: Named) -> Named:
 
 
 def _lifted_in_other_forms(named: Named) -> Named:
-    """The lifts for the other form of a number: suppressed in either, it is in both."""
+    """The lifts for the other form of a number, because both forms must be free."""
     return [
         (replace(change, key=f"{change.key}:{form}"), form)
         for change, address in named
@@ -147,8 +147,8 @@ def _lifted_in_other_forms(named: Named) -> Named:
 
 
 def _lifted_of_no_group(named: Named) -> Named:
-    """The lifts of one account's words for what the provider had said before these were told
-    apart."""
+    """The lifts of one account's statements, also for those that an earlier version stored without
+    an account."""
     return [
         (replace(change, key=f"{change.key}:of no group", group="", is_accounts=False), address)
         for change, address in named
@@ -157,7 +157,7 @@ def _lifted_of_no_group(named: Named) -> Named:
 
 
 def _mark(change: ConsentChange, address: str) -> tuple[object, ...]:
-    """What makes two changes the same one, whichever form of an address each names."""
+    """What identifies a change, in whichever form it names the address."""
     return (change.reason, change.is_lifted, change.occurred_at, _key(change.channel, address))
 
 

@@ -1,4 +1,4 @@
-"""What answers of providers say has become of messages: read and recorded as reports are."""
+"""What a provider's answer says beyond the id of a message: read and recorded like a webhook."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _log = logger(__name__)
 
 
 class ToldByAnswers:
-    """The reports in some answers, and what they, and `unmatched` ones, say about consent."""
+    """The reports in some answers, and what these and `unmatched` reports say about consent."""
 
     def __init__(self, batch: Sequence[tuple[Claimed, Sent]], unmatched: Sequence[Event]) -> None:
         self.events: list[Event] = []
@@ -43,17 +43,17 @@ class ToldByAnswers:
                 if isinstance(each, StatusReport):
                     self.events.append(report_event(account, each, claimed.message_id))
                 elif isinstance(each, ConsentChange):
-                    # The answer may come long after, and a START of theirs meanwhile.
+                    # Dated as told: this may be stored much later, after a START of theirs.
                     change = replace(each, occurred_at=each.occurred_at or told.at)
                     self._changes.setdefault(account.id, (account, []))[1].append(change)
 
     async def store_consent(self, db: Connection) -> None:
-        """Store what they say about consent."""
+        """Store what the reports say about consent."""
         await early.store(db, self._changes)
 
 
 def _read(provider: str, told: Told) -> Sequence[WebhookEvent]:
-    """What a webhook would tell; nothing where that cannot be read."""
+    """The events that a webhook with the same content would have; none if it cannot be read."""
     try:
         request = WebhookRequest(
             method="POST",
@@ -65,6 +65,6 @@ def _read(provider: str, told: Told) -> Sequence[WebhookEvent]:
         return PROVIDERS[provider].webhook.parse(request)
     except (RecursionError, Unreadable):
         return ()
-    except Exception:  # noqa: BLE001 - what was taken, and is not noted, would be sent again
+    except Exception:  # noqa: BLE001 - if the send were not recorded, it would be repeated
         _log.exception("what an answer says could not be read", provider=provider)
         return ()

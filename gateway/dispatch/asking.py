@@ -1,4 +1,4 @@
-"""Asking a provider whether it has a message whose answer was lost, and which of its messages."""
+"""Asking a provider whether it has a message whose answer was lost, and under which id."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ from gateway.vault import VaultError
 
 _log = logger(__name__)
 
-# Seconds by which what was waited may exceed the attempt's age: by more, the clock was set back.
+# Seconds by which the time that workers waited may exceed the attempt's age by the database's
+# clock: if it is more, that clock was set back.
 _SET_BACK = 5.0
 
 
@@ -58,14 +59,17 @@ class Asking:
         if claimed.provider is None:
             await self._outcomes.not_asked(claimed)
             return
-        # Measured before the list is read: a message that it lacks may arrive afterwards.
+        # Taken before the list is read: a message that is not on it may still arrive afterwards.
         age = claimed.attempt_age or 0.0
         if (listed := await self._listed(claimed, age)) is not None:
             await self._conclude(claimed, age, *listed)
 
     async def _give_up(self, claimed: Claimed) -> None:
-        """Ask no more, once the questions about its twins are used up, too: else one of those would
-        seem to be the only one that the provider's record of this one may be of."""
+        """Ask no more, once the questions about its twins are used up, too.
+
+        Otherwise a twin that is still asked about would seem to be the only message that the
+        provider's record of this one can belong to.
+        """
         async with self._database.as_service() as db:
             twins = await queue.twins(
                 db, claimed.organization_id, claimed.message_id, from_any=True
@@ -79,9 +83,9 @@ class Asking:
     async def _listed(
         self, claimed: Claimed, age: float
     ) -> tuple[Account, Outbound, list[Sent]] | None:
-        """The message, its account, and those like it that the provider took; None where it does
-        not say."""
-        # By this machine's clock, which the send half can compare with the provider's.
+        """The account, the message, and those like it that the provider lists; None if it gave no
+        list."""
+        # On this machine's clock, because the send half compares it with the provider's.
         ago = timedelta(seconds=max(age, claimed.open_for))
         since = datetime.now(UTC) - ago if age else claimed.created_at
         try:
@@ -109,45 +113,41 @@ class Asking:
         outbound: Outbound,
         found: Sequence[Sent],
     ) -> None:
-        """What follows from what the provider lists."""
+        """Act on the provider's list: take one of it for this message, ask again, or send again."""
+        listed = [sent for sent in found if sent.has_id]
         has_pool = PROVIDERS[account.provider].pool_credential in account.credentials
-        # After the list was read: whoever sent a message on it had claimed it before.
+        # Read after the list: whatever was sent and is on the list, was claimed before.
         async with self._database.as_service() as db:
-            others = await queue.twins(
+            open_ones = await queue.twins(
                 db, claimed.organization_id, claimed.message_id, from_any=has_pool
             )
-            listed = [sent for sent in found if sent.has_id]
             known = await queue.known_external_ids(db, [sent.external_id for sent in listed])
+        twins = _alike(open_ones, outbound)
         free = [sent for sent in listed if sent.external_id not in known]
-        sure_after = self._pace.sure_after + slowest_seconds(claimed)
-        # The database's clock, which the age is by, may have been set forward since the attempt. Or
-        # back: then the list may have been read from too late on, and its silence says nothing.
-        is_sure = min(age, claimed.open_for) >= sure_after and claimed.open_for - age <= _SET_BACK
-        # What was left out may be this message.
-        is_sure = is_sure and len(listed) == len(found)
-        twins = _alike(others, outbound)
-        # Waiting for younger twins uses up no question: equal messages may come for long.
         if any(twin.is_in_flight for twin in twins):
+            # Not counted as a question: equal messages may keep coming for a long time.
             await self._outcomes.ask_again(claimed, self._pace.twin_wait, questions=0)
             return
-        # While the provider lists fewer than are open, reports, which name their message, may still
-        # tell which is which: the listed one may belong to a twin whose worker has just died.
+        sure_after = self._pace.sure_after + slowest_seconds(claimed)
+        # A listed message without a usable id may be this one.
+        is_sure = len(listed) == len(found) and _is_certain(claimed, age, sure_after)
+        # While fewer messages are listed than are open, a report, which names its message, may
+        # still tell which is which: the listed one may belong to a twin whose worker has just died.
         youngest = min((twin.age for twin in twins), default=0.0)
-        may_be_told = len(free) < len(twins) and not (is_sure and youngest >= sure_after)
-        # What is listed with our very text is not taken for one with another text, whosever it is:
-        # the person has got just what this one says.
+        awaits_reports = len(free) < len(twins) and not (is_sure and youngest >= sure_after)
+        # A record with exactly this text is given only to messages with this text, to whichever of
+        # them: the person has got what each of them says.
         if exact := [sent for sent in free if not sent.may_differ]:
             free, twins = exact, _with_its_text(twins, outbound)
-        are_all_listed = len(free) >= len(twins)
         if not free and is_sure:
             await self._outcomes.not_there(claimed)
-        elif not free or may_be_told:
+        elif not free or awaits_reports:
             counted = 0 if free and is_sure else 1
             await self._outcomes.ask_again(claimed, self._pace.ask_every, questions=counted)
-        elif not are_all_listed and _only_reports_tell(twins, outbound):
+        elif len(free) < len(twins) and _only_reports_tell(twins, outbound):
             await self._outcomes.cannot_tell(claimed)
         else:
-            # The first that was attempted is the first that is listed, as far as anybody knows.
+            # Both are in order of time: the first attempt is taken for the first that is listed.
             earlier = list(takewhile(lambda each: each.message_id != claimed.message_id, twins))
             try:
                 if not await self._outcomes.adopted(claimed, free[len(earlier) :] or free):
@@ -156,11 +156,20 @@ class Asking:
                 await self._outcomes.ask_again(claimed, self._pace.ask_every, questions=0)
 
 
+def _is_certain(claimed: Claimed, age: float, sure_after: float) -> bool:
+    """Whether a message that the provider does not list was certainly not taken.
+
+    `age` is by the database's clock. If that was set forward since the attempt, less time has
+    passed than it says; if it was set back, the list may begin too late to have the message.
+    """
+    return min(age, claimed.open_for) >= sure_after and claimed.open_for - age <= _SET_BACK
+
+
 def _alike(twins: Sequence[Twin], outbound: Outbound) -> list[Twin]:
-    """Those of which the provider may list what it lists of this one."""
+    """The twins that look like this message in the provider's list."""
     content = outbound.content
     if outbound.channel is Channel.CALL or content.template is not None:
-        return list(twins)  # it lists no text of ours
+        return list(twins)  # the list does not show our text
     if outbound.channel is not Channel.SMS:
         return _with_its_text(twins, outbound)
     letters = sms.letters(content.body)
@@ -168,14 +177,17 @@ def _alike(twins: Sequence[Twin], outbound: Outbound) -> list[Twin]:
 
 
 def _with_its_text(twins: Sequence[Twin], outbound: Outbound) -> list[Twin]:
-    """This one and those that say the same, but for blanks, which a provider may leave out."""
+    """This message and those with the same text, apart from spaces, which a provider may change."""
     own, words = outbound.message_id, outbound.content.body.split()
     return [each for each in twins if each.message_id == own or each.body.split() == words]
 
 
 def _only_reports_tell(twins: Sequence[Twin], outbound: Outbound) -> bool:
-    """Whether none may be taken for what is listed: it matters to the person which of them they
-    have got, or nobody can be asked about one, or its reports come to somebody else."""
+    """Whether only reports can tell which of the twins is listed, so that none is chosen.
+
+    It matters to the person which of them arrived, or one of them cannot be asked about because its
+    sender was deleted, or its reports go to another organization.
+    """
     if any(each.has_other_parts or not each.has_sender or each.is_others for each in twins):
         return True
     return len(_with_its_text(twins, outbound)) < len(twins)

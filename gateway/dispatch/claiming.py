@@ -1,4 +1,4 @@
-"""Claiming: in one transaction due entries get a lease and a turn, and their attempts are noted."""
+"""Claiming: one transaction gives due entries a lease and a turn, and records their attempts."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from gateway.store.reports import Advance
 
 _log = logger(__name__)
 
-# So many entries of senders that are left out are looked through for those of others: some 20 ms.
+# How many entries of left-out senders are looked through to find those of others: some 20 ms.
 _DEEP = 10_000
-# Seconds until a message that another program has locked is tried again, and one that its rule
-# refuses: longer than its organization is left out where that is all it has (`quarantine`), so that
-# others of it are looked at in between.
+# Seconds until a message is tried again that another program has locked, and one that a rule of
+# another program refuses. The latter is longer than `quarantine` leaves out an organization, so
+# that its other messages are tried in between.
 _HELD, _REFUSED = 2.0, 120.0
-# Seconds. What is refused is due again at whole `_TOGETHER`s, because each time a shared claim
-# fails; of one organization one for each `_APART`, half of what `quarantine` looks at meanwhile, so
-# that what has not been tried yet has its turn, too.
+# Seconds. Each refused message fails a shared claim, so all are due again at multiples of
+# `_TOGETHER`. An organization has one for each `_APART`, half as many as `quarantine` tries in that
+# time, so that messages which have not been tried have their turn, too.
 _APART, _TOGETHER = 2.0, 60.0
-# A claim takes milliseconds; a brief one gives up after these.
+# The limits of a brief claim; normally one takes milliseconds.
 _BRIEFLY = Wait(for_rows=False, seconds=0.5, most=1.0)
-# Seconds in which a brief one finds the messages that it leaves out: the others leave soon enough
-# after they were claimed.
+# Seconds in which a brief claim finds the messages that it leaves out, short enough that the others
+# are sent soon after they were claimed.
 _WHICH = 4.0
 
 
 class Claiming:
-    """Claims entries for one worker: `lease_id` is whose they are, for `lease` seconds."""
+    """Claims entries for one worker, with its `lease_id`, for `lease` seconds."""
 
     def __init__(self, database: Database, lease_id: UUID, lease: float) -> None:
         self._database = database
@@ -48,7 +48,7 @@ class Claiming:
         self._lease = lease
         self._around = Around()
         self._reach = Reach()
-        # When the next message that a rule refuses is tried again, of organizations with such ones.
+        # By organization: when the next of its messages that a rule refuses is tried again.
         self._again: dict[UUID, float] = {}
 
     async def claim(
@@ -63,11 +63,11 @@ class Claiming:
     ) -> Turns:
         """Up to `limit` due entries; those about to be sent are `sending` from now on.
 
-        Organizations in `without` are left out, and `senders`. So are messages that another program
-        has locked for long: the other messages do not wait for them. With `leaves_out` so are those
-        that a rule of the database refuses, which are due again later. One that `is_brief` raises
-        `HeldError` and `SlowError` soon; with `leaves_out` only where nothing else can be claimed.
-        One that `is_trial` is brief, too, and leaves what it could claim.
+        Entries of organizations in `without` and of `senders` are left out, and so are messages
+        that another program has had locked for long. `leaves_out`: messages that a rule of the
+        database refuses are left out, too, and due again later. `is_brief`: raises `HeldError` and
+        `SlowError` soon; with `leaves_out` only if nothing at all can be claimed. `is_trial`: also
+        brief, and rolled back; returns what could have been claimed.
         """
         if is_trial:
             return await self._try(limit, without, senders)
@@ -89,7 +89,7 @@ class Claiming:
                 )
                 new = [entry for entry in claimed if is_new_attempt(entry)]
                 advances, _ = await _note(db, new, _BRIEFLY)
-                await judge_now(db)  # of what is noted already, too
+                await judge_now(db)  # also about the events just recorded
                 noted = {advance.message_id for advance in advances}
                 turns += [Turn(entry, 0.0, since) for entry in new if entry.message_id in noted]
                 raise TrialError
@@ -128,12 +128,12 @@ class Claiming:
             await self._give_back_apart(later)
         if not senders:
             self._reach.claimed(claimed)
-        # A report may have been stored while this claim was made: then its row has a newer status.
+        # A report may have been stored during this claim: then its message has a newer status.
         newer = {a.message_id: a.old_status for a in advances if a.old_status in SETTLED}
         return Turns(
             (_with_status(turn, newer) for turn in turns if turn.claimed.message_id not in held),
-            # Entries given back for their sender's rate are no reason to claim again at once.
-            # Locked ones are: others may be due behind them.
+            # Not because of entries given back for their sender's rate; but locked entries may hide
+            # others that are due.
             has_more=paced.has_more or any(turn.claimed.has_more for turn in turns),
             refused=len(refused),
         )
@@ -146,10 +146,10 @@ class Claiming:
         return at + -at % _TOGETHER - now
 
     async def _give_back_apart(self, later: Sequence[tuple[Claimed, float]]) -> None:
-        """Give entries back where another program holds some message of theirs.
+        """Give entries back while another program has messages of some of them locked.
 
-        Not in the claim's transaction: PostgreSQL checks the key of a row that is changed twice in
-        one transaction even where it stays the same, and would wait for whoever holds the message.
+        Not in the transaction of the claim: if one transaction changes a row twice, PostgreSQL
+        checks its foreign key even if that stays the same, and would wait for the locked message.
         """
         if later:
             try:
@@ -169,7 +169,7 @@ async def _note(
 async def _note_each(
     db: Connection, entries: Sequence[Claimed], wait: Wait
 ) -> tuple[list[Advance], set[UUID]]:
-    """Note those that no rule refuses, found in halves; and which it does."""
+    """Record the attempts that no rule refuses, found by halving; returns the refused ones, too."""
     advances: list[Advance] = []
     refused: set[UUID] = set()
     waited: list[Exception] = []
@@ -195,7 +195,7 @@ async def _note_each(
     alone = (RefusedError, *OF_ITS_ROWS)
     await in_halves(db, entries, note, alone, refuse, seconds=_WHICH)
     if waited and not advances:
-        raise waited[-1]  # it is not one message
+        raise waited[-1]  # all of them wait, so it is not because of single messages
     return advances, refused
 
 

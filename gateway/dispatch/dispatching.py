@@ -1,15 +1,15 @@
 """Dispatch: queue entry → provider → outcome. No database connection is held while the worker talks
 to a provider.
 
-What can come of an attempt (`outcomes` records it):
-- taken by the provider: the row gets its id, and the entry is removed;
-- refused: the row has failed;
+The results of an attempt (`outcomes` records them):
+- taken by the provider: the message gets the provider's id, and the entry is removed;
+- refused: the message has failed;
 - refused for now: the entry waits (as long as the provider says, else longer each time);
-- answer lost: the row is `unknown`. After a while the provider is asked whether it has the message,
-  and the message is sent again only when it certainly does not. The same goes for an entry whose
-  worker died. Where the provider cannot be asked, only its reports can tell, and the row stays
-  `unknown` until one comes; there we note that a request is about to leave before it does, so
-  that an entry which a dead worker had claimed but not begun is still sent.
+- answer lost: the message is `unknown`. After a while the provider is asked whether it has the
+  message, which is sent again only if it certainly does not. The same goes for an entry whose
+  worker died. If the provider cannot be asked, the message stays `unknown` until a report comes.
+  For such a provider it is recorded before each request that it is about to leave, so that an
+  entry which a dead worker had claimed but not begun is still sent.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ from gateway.vault import Vault, VaultError
 
 _log = logger(__name__)
 
-# Seconds to load a message's files: what takes longer is tried again later.
+# Seconds to load a message's files: if it takes longer, the message is tried again later.
 _FILES = 120.0
-# Seconds: within fewer, hardly any message has had its time while it waited here for its turn.
+# Seconds that an entry may wait here before suppressions and the like are checked again.
 _SOON = 1.0
 
 
@@ -96,12 +96,12 @@ class Dispatching:
         )
 
     async def work(self, turn: Turn) -> None:
-        """Bring one entry one step further, and record what came of it."""
+        """Take one entry one step further, and record the result."""
         claimed = turn.claimed
         if is_settled(claimed):
             await self._outcomes.settled(claimed)
         elif claimed.is_test and (claimed.phase == "ask" or claimed.was_leased):
-            await self._outcomes.pretended(claimed)  # whatever became of its first attempt
+            await self._outcomes.pretended(claimed)  # whatever happened to its first attempt
         elif claimed.phase == "ask":
             await self._asking.ask(claimed)
         elif claimed.was_leased and may_have_left(claimed):
@@ -120,7 +120,7 @@ class Dispatching:
             await self._send(turn)
 
     async def _is_off(self, claimed: Claimed) -> bool:
-        """Whether, as things stand now, it must not leave any more, which is then recorded."""
+        """Whether a message may not be sent any more as things are now; if so, that is recorded."""
         async with self._database.as_service() as db:
             now = await queue.as_it_is(db, claimed)
         told = replace(claimed, status=now.status or claimed.status, external_id=now.external_id)
@@ -139,7 +139,8 @@ class Dispatching:
     async def give_back(self, turns: Sequence[Turn]) -> None:
         """Return entries that were not begun.
 
-        Those of a dead worker stay leased: whoever claims them next must see that.
+        Entries taken over from a dead worker stay leased, so that the next claim sees that they
+        were.
         """
         own = [turn.claimed for turn in turns if not turn.claimed.was_leased]
         await self._outcomes.not_begun(own)
@@ -149,12 +150,12 @@ class Dispatching:
         try:
             account = self._account(claimed)
         except VaultError as error:
-            # The operator can put the key back: the message waits for that.
+            # The message waits: the operator may restore the key.
             _log.error("credentials do not open", error=str(error), **ids(claimed))
             refusal = RefusedForNow("The account's credentials do not open.", code="credentials")
             await self._outcomes.refused_for_now(claimed, refusal)
             return
-        # Room for files may take longer to be had than a lease lasts, and so may they themselves.
+        # Waiting for room and loading the files may each take longer than a lease lasts.
         wait = self._pace.longest_wait + _FILES + self._pace.lease
         if claimed.attachments and not await self._hold(claimed, wait):
             return
@@ -172,7 +173,7 @@ class Dispatching:
             if outbound is None or await self._is_too_late_to_ask(claimed, account, outbound):
                 return
         except (asyncio.CancelledError, DatabaseAwayError):
-            # Perhaps just when it was noted that it begins: nothing of it has left.
+            # Nothing has left, though it may have been recorded just now that the request begins.
             await self._outcomes.not_begun([claimed])
             raise
         callback = status_url(
@@ -194,7 +195,7 @@ class Dispatching:
             await self._outcomes.sent(claimed, sent, begun.steady_age())
 
     async def _prepared(self, turn: Turn, account: Account, share: Share) -> Outbound | None:
-        """The message, once it may leave; None when it does not leave this time."""
+        """The message, once it may be sent; None if it is not sent this time."""
         claimed, since = turn.claimed, turn.since
         outbound = await self._made(turn, account)
         if outbound is None:
@@ -202,7 +203,7 @@ class Dispatching:
         share.shrink_to(file_bytes(outbound))
         provider = PROVIDERS[account.provider]
         lease = self._pace.lease + slow_seconds(outbound) + provider.more_seconds
-        # Where nobody can be asked later, it is extended in any case before a request leaves.
+        # For providers that cannot be asked it is always extended below, just before the request.
         if claimed.attachments or (provider.can_be_asked and lease > self._pace.lease):
             since = Moment.now()
             if not await self._hold(claimed, lease):
@@ -210,8 +211,8 @@ class Dispatching:
         if (wait := turn.not_before - time.monotonic()) > 0:
             await asyncio.sleep(wait)
         if since.age() > self._pace.latest_start:
-            # The machine was frozen or suspended: by now another worker may hold the lease, or have
-            # found that the provider does not have the message.
+            # The machine was frozen or suspended: another worker may hold the lease by now, or may
+            # have learned that the provider does not have the message.
             await self._outcomes.not_begun([claimed])
             return None
         if turn.since.age() > _SOON and await self._is_off(claimed):
@@ -224,7 +225,7 @@ class Dispatching:
         return None
 
     async def _made(self, turn: Turn, account: Account) -> Outbound | None:
-        """The message with its files; None, which is recorded, when it cannot be had now."""
+        """The message with its files; None if it cannot be made now, which is then recorded."""
         claimed = turn.claimed
         try:
             async with asyncio.timeout(_FILES) if claimed.attachments else nullcontext():
@@ -234,7 +235,7 @@ class Dispatching:
         except TimeoutError:
             late = RefusedForNow("Its files were not had in time.", code="attachment")
             await self._outcomes.refused_for_now(claimed, late)
-        except Refused as error:  # by us: the provider may have it from an earlier time
+        except Refused as error:  # by us: the provider may have it from an earlier attempt
             await self._outcomes.given_up(claimed, error)
         except SendError as error:
             await self._not_sent(claimed, error, 0.0)
@@ -243,9 +244,9 @@ class Dispatching:
     async def _is_too_late_to_ask(
         self, claimed: Claimed, account: Account, outbound: Outbound
     ) -> bool:
-        """Whether an earlier request is so old that the provider would take a repetition as new.
+        """Whether an earlier request is so old that the provider would take its repetition for new.
 
-        The entry may have waited since then for a refusal's pause, or while no worker ran.
+        Since then the entry may have waited for the pause after a refusal, or while no worker ran.
         """
         if not only_sending_tells(claimed):
             return False
@@ -270,7 +271,7 @@ class Dispatching:
         self, claimed: Claimed, error: SendError | TimeoutError, open_for: float
     ) -> None:
         if isinstance(error, NotLookedAt) and only_sending_tells(claimed):
-            # The account may be put right while the provider can still tell what it has.
+            # The account may be corrected while the provider still knows what it has.
             later = RefusedForNow(error.message, code=error.code)
             await self._outcomes.refused_for_now(claimed, later)
         elif isinstance(error, Refused):

@@ -1,5 +1,4 @@
-"""What happens to a claimed entry, as values: events, what is said of its address, Message-IDs,
-ids for the log."""
+"""Values made from a claimed entry: events, statements about its address, Message-IDs, log ids."""
 
 from __future__ import annotations
 
@@ -32,7 +31,7 @@ def event_of(
 ) -> Event:
     """An event of ours about an entry; the same `key` is the same event.
 
-    It names the provider: the sender may belong to another one when somebody asks why.
+    Its detail names the provider, because the sender may belong to another one later.
     """
     if claimed.provider is not None and not claimed.is_test:
         detail = {**(detail or {}), "provider": claimed.provider}
@@ -60,7 +59,7 @@ def attempt(claimed: Claimed) -> Event:
 
 
 def taken(claimed: Claimed, sent: Sent, kind: str) -> Event:
-    """The provider took it, which we know by its answer, or by asking."""
+    """The provider took the message, as its answer or its list says."""
     return event_of(
         claimed,
         f"taken:{sent.external_id}",
@@ -72,7 +71,7 @@ def taken(claimed: Claimed, sent: Sent, kind: str) -> Event:
 
 
 def reported(claimed: Claimed) -> list[Event]:
-    """That the provider took it, where a report told its id and nothing else: a delay, say."""
+    """That the provider took it, if reports told only its id and no status, such as a delay."""
     if claimed.external_id is None or claimed.status in SETTLED:
         return []
     known_as = claimed.external_id
@@ -92,9 +91,9 @@ def failed(claimed: Claimed, error: Refused) -> Event:
 
 
 def not_to_be_written_to(claimed: Claimed, error: OptedOut | Unreachable) -> Statement:
-    """What a provider's refusal tells of the address; the same refusal gives the same statement."""
+    """A provider's refusal as a statement about the address; the same one if it is repeated."""
     channel = Channel(claimed.channel)
-    # Told apart as the provider's reports are, which take it back.
+    # By the same group as in the provider's reports, which may lift it.
     stream = error.stream if isinstance(error, Unreachable) else None
     group = standing.group(claimed.account_id, stream) if stream and claimed.account_id else None
     return Statement(
@@ -114,7 +113,7 @@ def not_to_be_written_to(claimed: Claimed, error: OptedOut | Unreachable) -> Sta
 
 
 def renamed(batch: Iterable[tuple[Claimed, Sent]]) -> Iterator[tuple[UUID, Written, str]]:
-    """Mails whose provider replaced the Message-ID: organization, our record of it, the new id."""
+    """Mails whose Message-ID the provider replaced: organization, our record of it, the new id."""
     for claimed, sent in batch:
         known_as = sent.detail.get("message_id")
         if claimed.channel == Channel.EMAIL and isinstance(known_as, str):
@@ -125,7 +124,7 @@ def renamed(batch: Iterable[tuple[Claimed, Sent]]) -> Iterator[tuple[UUID, Writt
 
 
 def ids(claimed: Claimed) -> dict[str, str]:
-    """What a log line says about an entry: never an address, never a text."""
+    """What log lines say about an entry: never an address, never a text."""
     return {
         "message_id": str(claimed.message_id),
         "organization_id": str(claimed.organization_id),

@@ -1,19 +1,19 @@
-"""Whether an attempt was made with the account at the provider that the credentials are of now."""
+"""Whether an attempt was made with the same account at the provider as the current credentials."""
 
 from __future__ import annotations
 
 from channels.errors import CannotAsk
 from gateway.store.queue import Claimed
 
-# Seconds. An attempt may be that much younger than the change, and have been made with what was
-# there before: the change may take so long to be committed; and a worker may have read them a lease
-# before the request left, or as long before as it may take to load files and have room for them.
+# Seconds by which an attempt may be younger than a change of credentials and still have been made
+# with the old ones: the change may take so long to be committed, and a worker may have read them a
+# lease before its request left, or as long before as waiting for room and loading files may take.
 _COMMITTED, _HELD, _HELD_WITH_FILES = 30.0, 30.0, 300.0
 
 
 def check_identity(claimed: Claimed, age: float | None) -> None:
-    """Raises `CannotAsk` where an attempt, of so many seconds ago, may have been made with another
-    account than the one that its credentials are of now, which knows nothing of it."""
+    """Raise `CannotAsk` if an attempt, `age` seconds ago, may have been made with another account
+    at the provider: the current one knows nothing of it."""
     if claimed.identified_age is None:
         return
     slack = _COMMITTED + (_HELD_WITH_FILES if claimed.attachments else _HELD)

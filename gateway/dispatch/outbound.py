@@ -1,4 +1,4 @@
-"""From a claimed entry to what its provider is given: e-mail headers, files, templates."""
+"""From a claimed entry to the message for its provider: e-mail headers, files, templates."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Outbounds:
     async def make(
         self, claimed: Claimed, account: Account, *, with_files: bool = True
     ) -> Outbound:
-        """The message as its provider gets it; raises a `SendError`, or `NotNowError`."""
+        """The message for the provider; raises a `SendError`, or `NotNowError`."""
         channel = Channel(claimed.channel)
         try:
             if claimed.is_too_large:
@@ -77,7 +77,7 @@ class Outbounds:
         )
 
     async def _sign_in(self, claimed: Claimed, account: Account, link_id: UUID) -> Outbound:
-        """A mail with a sign-in link, which is made only now: the row never holds it."""
+        """A mail with a sign-in link, which is made only now so that it is never stored."""
         async with self._database.as_service() as db:
             found = await sessions.find_link(db, claimed.organization_id, link_id)
         mailbox = email.to_mailbox(found["email"]) if found else None
@@ -114,7 +114,7 @@ class Outbounds:
 
     def _mail(self, claimed: Claimed, thread: Thread | None, account: Account) -> Mail:
         thread = thread or Thread()
-        # A stranger's Message-ID that no header can hold is left out: our reply must leave.
+        # A stranger's Message-ID that no header can hold is left out, so that our reply is sent.
         references = tuple(each for each in thread.references if _MAIL_ID.fullmatch(each))
         unsubscribe = links.unsubscribe_url(
             self._vault, self._base_url, claimed.organization_id, claimed.message_id
@@ -129,9 +129,9 @@ class Outbounds:
         )
 
     def _reply_address(self, claimed: Claimed, settings: Any) -> str | None:  # noqa: ANN401 - any JSON
-        """Where replies go under the organization's `reply_domain`, if it has one.
+        """The address for replies at the organization's `reply_domain`, if it has one.
 
-        Somebody typed that domain: written into a header unchecked, it could keep all mail back.
+        Checked because somebody typed that domain: in a header, a bad one could stop all mails.
         """
         domain = settings.get("reply_domain") if isinstance(settings, dict) else None
         if not domain:
@@ -146,7 +146,7 @@ class Outbounds:
 
 
 def _attachments(stored: Sequence[dict[str, Any]]) -> tuple[Attachment, ...]:
-    """Files as a row has them; raises `AttributeError` or `TypeError` for what is none."""
+    """The files in a row; raises `AttributeError` or `TypeError` for anything else."""
     return tuple(
         Attachment(
             url=_text(file.get("url")) or "",

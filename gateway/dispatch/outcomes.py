@@ -1,19 +1,11 @@
-"""What the result of an attempt means: which events tell it, and when to try again."""
+"""What the result of an attempt means: which events are recorded, and when to try again."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
-from channels.errors import (
-    Busy,
-    CannotAsk,
-    CutOff,
-    OptedOut,
-    Refused,
-    RefusedForNow,
-    Unreachable,
-)
+from channels.errors import Busy, CannotAsk, CutOff, OptedOut, Refused, RefusedForNow, Unreachable
 from channels.model import Sent, Status
 from gateway.consent import inheriting
 from gateway.dispatch.events import event_of, failed, ids, not_to_be_written_to, reported
@@ -30,14 +22,15 @@ from gateway.store.queue import Claimed
 
 _log = logger(__name__)
 
-# What only reports can tell is asked about so many times as seldom, and so many times in all.
+# For messages that only reports can settle: the pause in multiples of `ask_every`, and how many
+# times they are asked about in all.
 _SELDOM, _LAST = 6, 10
-# So many leases after its own has ended, a worker that was away has told what it knows.
+# Leases until a worker that had lost the database must have told what it knows.
 _LATE = 2
 
 
 class Outcomes:
-    """Records what came of the entries that one worker holds leases on."""
+    """Records the results of the entries that one worker holds leases on."""
 
     def __init__(self, database: Database, metrics: Metrics, lease_id: UUID, pace: Pace) -> None:
         self._recording = Recording(database, metrics, most_defects=pace.most_defects)
@@ -45,9 +38,9 @@ class Outcomes:
         self._pace = pace
 
     async def sent(self, claimed: Claimed, sent: Sent, open_for: float) -> None:
-        """The provider took it; reports that came before this are applied with it.
+        """The provider took it; reports that came before its answer are applied, too.
 
-        Under an id that cannot be stored it is as `lost` as without one.
+        If the provider's id cannot be stored, the answer counts as `lost`.
         """
         if sent.has_id:
             await self._recording.take(claimed, sent, open_for)
@@ -55,7 +48,7 @@ class Outcomes:
             await self.lost(claimed, "The provider's id for it cannot be stored.", open_for)
 
     async def adopted(self, claimed: Claimed, found: Sequence[Sent]) -> bool:
-        """The provider has it after all, under the first of these ids that no other message has."""
+        """The provider has it after all: its id is the first of these that is free."""
         return await self._recording.adopt(claimed, found)
 
     async def pretended(self, claimed: Claimed) -> None:
@@ -93,8 +86,8 @@ class Outcomes:
             await self.refused(claimed, error)
 
     async def overtaken(self, claimed: Claimed) -> None:
-        """Something else was sent instead: it is canceled, as it would be if it had not been with
-        its provider just then; where an answer was lost, it has failed."""
+        """A fallback was sent instead: it is canceled, as it would have been if it had still been
+        waiting then; if an answer was lost, it has failed."""
         if claimed.status == Status.UNKNOWN:
             text = "It was not sent once more, because something else was sent instead."
             await self.given_up(claimed, Refused(text, code="fallback"))
@@ -114,11 +107,11 @@ class Outcomes:
         await self._later(claimed, error, seconds, claimed.refusals + 1)
 
     async def cut_off(self, claimed: Claimed, error: CutOff) -> None:
-        """This worker stops: it is another one's at once, and the provider has refused nothing."""
+        """This worker stops: another one may send it at once. It does not count as a refusal."""
         await self._later(claimed, error, 0.0, claimed.refusals)
 
     async def busy(self, claimed: Claimed, error: Busy) -> None:
-        """It waits for its turn, longer each time, and the provider has refused nothing."""
+        """It waits for our connections, longer each time. It does not count as a refusal."""
         await self._later(claimed, error, wait_for_turn(claimed.attempts), claimed.refusals)
 
     async def _later(
@@ -137,10 +130,10 @@ class Outcomes:
         _log.info("refused for now", code=error.code, wait=round(seconds, 1), **ids(claimed))
 
     async def left(self, claimed: Claimed) -> None:
-        """Whoever sent it is gone: the provider will be asked.
+        """Its worker is gone: the provider will be asked.
 
-        It may live, and only have lost the database: where nobody can be asked, what it has to say
-        is waited for, as much longer as its send may take.
+        That worker may be alive, and only have lost the database. If the provider cannot be asked,
+        we wait for the worker's result, for as much longer as its send may take.
         """
         provider, wait = PROVIDERS.get(claimed.provider or ""), self._pace.ask_every
         if provider is not None and not provider.can_be_asked:
@@ -148,8 +141,8 @@ class Outcomes:
         await self._lost(claimed, "Its worker ended before it knew what came of it.", wait, 0.0)
 
     async def lost(self, claimed: Claimed, reason: str, open_for: float) -> None:
-        """Nobody knows whether it was taken, `open_for` seconds after its request began: the
-        provider will be asked, where it can be."""
+        """It is not known whether it was taken, `open_for` seconds after its request began: the
+        provider will be asked, if it can be."""
         await self._lost(claimed, reason, self._pace.ask_every, open_for)
 
     async def _lost(self, claimed: Claimed, reason: str, wait: float, open_for: float) -> None:
@@ -185,13 +178,13 @@ class Outcomes:
             )
 
     async def ask_again(self, claimed: Claimed, seconds: float, *, questions: int = 1) -> None:
-        """The provider could not say yet, which counts as so many questions."""
+        """The provider could not tell yet; this counts as so many questions."""
         await self._recording.save(self._to_ask(claimed, seconds, questions))
 
     async def cannot_tell(self, claimed: Claimed) -> None:
-        """The provider has fewer than may be this one, not telling which: it is not sent again.
+        """The provider lists fewer messages than may be among them: it is not sent again.
 
-        Once reports have told of the others, the list may tell of this one, too.
+        Once reports have settled the others, the list may settle this one, too.
         """
         event = event_of(
             claimed,
@@ -205,15 +198,15 @@ class Outcomes:
             _log.warning("what is listed may be another one: a report may tell", **ids(claimed))
 
     async def not_asked(self, claimed: Claimed) -> None:
-        """Nobody is. It stays open for a while: those like it must not take its id."""
+        """Nobody is asked. It stays open for a while, so that equal messages do not get its id."""
         await self._recording.save(self._to_ask(claimed, *self._seldom()))
 
     def _seldom(self) -> tuple[float, int]:
-        """How long to wait for reports, and how many questions that counts as."""
+        """How many seconds to wait for reports, and how many questions that counts as."""
         return _SELDOM * self._pace.ask_every, max(1, self._pace.most_questions // _LAST)
 
     async def cannot_ask(self, claimed: Claimed, error: CannotAsk) -> None:
-        """Nobody can be asked: it stays unknown until a report tells, and is never resent."""
+        """Nobody can be asked: it stays unknown until a report comes, and is never sent again."""
         event = event_of(
             claimed,
             f"cannot_ask:{claimed.attempts}",
@@ -228,7 +221,7 @@ class Outcomes:
 
     async def not_there(self, claimed: Claimed) -> None:
         """It is sent again, with growing pauses: the provider certainly does not have it, or will
-        tell by that very request whether it has."""
+        answer the same request with the id of the first."""
         by_sending = only_sending_tells(claimed)
         if claimed.refusals >= self._pace.most_refusals:
             text = "." if by_sending else ", and does not have it."
@@ -262,11 +255,11 @@ class Outcomes:
             _log.info("the provider does not have it: it is sent once more", **said)
 
     async def settled(self, claimed: Claimed) -> None:
-        """Nothing is left to do for it."""
+        """No worker is needed for it any more."""
         await self._recording.note(claimed, reported(claimed), self._drop(claimed))
 
     async def not_begun(self, entries: Sequence[Claimed]) -> None:
-        """They were claimed and not begun: due again at once."""
+        """They were claimed and not begun: they are due again at once."""
         at_once = [(entry, 0.0) for entry in entries]
         await self._recording.save(lambda db: queue.give_back(db, at_once, self._lease_id))
 
@@ -276,10 +269,10 @@ class Outcomes:
     def _to_ask(
         self, claimed: Claimed, seconds: float, questions: int
     ) -> Callable[[Connection], Awaitable[bool]]:
-        """The next question in so many seconds, with that many counted.
+        """Ask again in so many seconds, and count so many questions.
 
-        Of what was waited only so much counts as has surely passed: a clock that is set forward
-        ends one wait. The first, which `lost` does not count, is as long as the most that any does.
+        Of each wait at most `ask_every` counts towards `open_for`, because a clock that is set
+        forward may end a wait early. Not counting the first wait, that of `lost`, makes up for it.
         """
         return lambda db: queue.postpone(
             db,

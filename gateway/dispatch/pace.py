@@ -1,4 +1,4 @@
-"""When a worker tries, asks and gives up."""
+"""The times of dispatch: when a worker sends, asks and gives up."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import tenacity
 
-# Refusals for which the provider's own wish counts alone, however short it is.
+# For so many refusals only the provider's Retry-After counts, however short it is.
 _AS_ASKED = 3
-# Seconds, for each attempt and at most, until a message finds room on our connections.
+# Seconds to wait for one of our connections: for each attempt so far, and at most.
 _TURN, _LONGEST_TURN = 15.0, 300.0
 _backoff = tenacity.wait_exponential_jitter(initial=1, max=3600, exp_base=2, jitter=1)
 
@@ -18,16 +18,18 @@ _backoff = tenacity.wait_exponential_jitter(initial=1, max=3600, exp_base=2, jit
 class Pace:
     """Times of dispatch, in seconds, and limits.
 
-    A send begins within `latest_start` of its claim and takes 15 s at most (connect and answer); it
-    is cut off after `longest_send`, whatever it waits for: the lease outlasts that. All of these
-    are longer for a large mail (`sizes`), and for a mail server (`more_seconds` of `Provider`).
-    `sure_after` it began a provider that does not list the message surely does not have it: by
-    then the request has arrived, and its list has caught up. Until then it is asked every
-    `ask_every`, `twin_wait` later while an equal message is under way. A message fails with the
-    refusal after `most_refusals`, and stays unknown after `most_questions`. An outcome that a
-    defect of ours keeps from being stored is tried `most_defects` times, which takes six minutes.
-    Files of `most_bytes` are under way at once; what has no room for its own within `longest_wait`
-    is another's turn.
+    - A send begins within `latest_start` of its claim and takes 15 s at most (connect and answer).
+      It is cut off after `longest_send`, whatever it waits for; the `lease` outlasts that. All of
+      these are longer for a large mail (`sizes`) and for a mail server (`Provider.more_seconds`).
+    - A provider that does not list a message `sure_after` its request began certainly does not have
+      it: the request has arrived by then, and the list has caught up. Until then it is asked every
+      `ask_every`, or after `twin_wait` while an equal message is being sent.
+    - A message fails with the refusal after `most_refusals`, and stays unknown after
+      `most_questions`.
+    - Storing an outcome is tried again after a defect of ours, `most_defects` times in all, which
+      takes six minutes.
+    - Files of `most_bytes` may be in memory at once; a message that has no room for its files
+      within `longest_wait` goes back into the queue.
     """
 
     lease: float = 30
@@ -46,8 +48,8 @@ class Pace:
 def wait_after(refusal: int, retry_after: float | None) -> float:
     """Seconds until the next attempt: at first as the provider says, else 1-2 s, 2-3 s, 4-5 s ...
 
-    A provider that says "in a second" again and again gets longer pauses, too: all attempts
-    together have to span hours, not one busy minute.
+    The pauses grow also if a provider says "in a second" again and again: all attempts together
+    must span hours, not one busy minute.
     """
     state = tenacity.RetryCallState(None, None, (), {})  # type: ignore[arg-type]
     state.attempt_number = refusal
@@ -59,6 +61,6 @@ def wait_after(refusal: int, retry_after: float | None) -> float:
 
 
 def wait_for_turn(attempt: int) -> float:
-    """Seconds until a message is tried again that found all of our connections busy."""
+    """Seconds until a message is tried again after all of our connections were busy."""
     longest = min(_LONGEST_TURN, _TURN * attempt)
     return random.uniform(longest / 2, longest)  # noqa: S311 - spreads load only

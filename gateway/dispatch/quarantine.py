@@ -1,11 +1,11 @@
-"""Quarantine: claims leave out what makes them fail: a message, or all of an organization.
+"""Quarantine: claims leave out a message, or all entries of an organization, that makes them fail.
 
 A claim is one transaction for all organizations. A trigger or constraint of another program that
 refuses one tenant's row would fail every claim, and nobody's messages would be sent.
 
-So would a trigger that takes long, or waits for what that program holds. Whose rows that is about
-is found out by trials; from then on it is claimed for apart from the others (`Hindered`). A
-database that is slow does the same to everybody: then nobody is left out.
+The same goes for a trigger that is slow, or waits for a lock of that program. Trials find out which
+organization is concerned; from then on its entries are claimed apart from the others (`Hindered`).
+If the database is slow for everybody, nobody is left out.
 """
 
 from __future__ import annotations
@@ -27,17 +27,16 @@ from gateway.store.errors import OF_ITS_ROWS, DatabaseAwayError
 
 _log = logger(__name__)
 
-# Seconds until an organization whose entries could not be claimed is tried again; fewer where they
-# are few that a rule refuses, one for each: others may come.
+# Seconds until an organization whose entries could not be claimed is tried again; if a rule refused
+# fewer messages than this, one second for each.
 _SECONDS = 60.0
-# So many of these may come before others, which are claimed all the same.
+# How many refused messages may be due before others, which are then still found.
 _REFUSED = 20
-# Where it was nobody's in particular that claims wait, so many seconds until that is looked at
-# again.
+# If claims wait because of no single organization: seconds until that is examined again.
 _NOT_AGAIN = 30.0
-# An organization that is claimed for apart has one of so many places.
+# An organization that is claimed apart gets the limit of the claim divided by this.
 _ITS_SHARE = 4
-# So many of its entries are tried until that goes well: each half of them may take a second.
+# How many of its entries are tried until that succeeds: each half of them may take a second.
 _FEW = 4
 
 
@@ -72,14 +71,14 @@ class Quarantine:
         self._is_its_turn = False
 
     async def claim(self, limit: int, senders: Sequence[UUID] = ()) -> Turns:
-        """What is due, up to `limit`, but for that of `senders`; raises `DatabaseAwayError`."""
+        """Up to `limit` due entries, without those of `senders`; raises `DatabaseAwayError`."""
         now = time.monotonic()
         turns = Turns()
-        # Every other time, where there is only one place.
+        # Every other time, if there is only one place.
         self._is_its_turn = limit > 1 or not self._is_its_turn
         one = self._hindered.next(now) if self._is_its_turn else None
         if one is not None:
-            # First, because it may take seconds: what was claimed before would wait as long.
+            # First, because it may take seconds, for which entries claimed before would wait.
             share = max(_FEW, limit // _ITS_SHARE)
             turns = await self._of_hindered(one, min(limit, share), senders)
         if len(turns) == limit:
@@ -89,10 +88,10 @@ class Quarantine:
         except DatabaseAwayError:
             if not turns:
                 raise
-            return turns  # what was claimed is sent
+            return turns  # those claimed before are sent
 
     async def _together(self, limit: int, senders: Sequence[UUID]) -> Turns:
-        """What is due of those for whom one claim is enough."""
+        """The due entries of all organizations that are claimed for together."""
         out = [*self._out, *self._hindered]
         try:
             return await self._claim(limit, out, senders)
@@ -106,7 +105,7 @@ class Quarantine:
         except Exception:  # noqa: BLE001 - one entry's defect must not stop all
             _log.exception("entries could not be claimed")
         waiting = await self._waiting(out)
-        # In another order each time: for those that come last no place may be left.
+        # In random order: there may be no place left for the last.
         random.shuffle(waiting)
         return await self._apart(limit, waiting, out, senders)
 
@@ -117,9 +116,10 @@ class Quarantine:
     async def _but_those(
         self, limit: int, out: Sequence[UUID], senders: Sequence[UUID], error: DatabaseAwayError
     ) -> Turns:
-        """What is due of those whom no claim has to wait for; raises the error if it is of all."""
+        """The due entries of organizations that claims do not wait for; raises the error if claims
+        wait for all of them."""
         waiting = await self._waiting(out)
-        random.shuffle(waiting)  # each time others are found, if the time is not enough for all
+        random.shuffle(waiting)  # so that others are found each time, if time is too short for all
 
         async def tried(group: Sequence[UUID]) -> bool:
             without = [*out, *set(waiting).difference(group)]
@@ -133,7 +133,7 @@ class Quarantine:
         if not found.is_one:
             self._look_at = time.monotonic() + _NOT_AGAIN
             raise error
-        # There is nobody to compare it with; perhaps it is one of its messages.
+        # There is no other organization to compare with; perhaps single messages are the cause.
         few = min(limit, _FEW)
         turns = await self._claim(few, out, senders, leaves_out=True, is_brief=True)
         if turns.refused:
@@ -152,7 +152,7 @@ class Quarantine:
     async def _of_hindered(
         self, organization_id: UUID, limit: int, senders: Sequence[UUID]
     ) -> Turns:
-        """What is due of an organization that others do not wait for."""
+        """The due entries of a hindered organization."""
         turns = Turns()
         waiting = await self._waiting()
         if organization_id in waiting and organization_id not in self._out:
@@ -178,7 +178,7 @@ class Quarantine:
     async def _apart(
         self, limit: int, group: Sequence[UUID], out: Sequence[UUID], senders: Sequence[UUID]
     ) -> Turns:
-        """What is due in a group of organizations, halved until the one that fails is found."""
+        """The due entries of a group of organizations, halved until the one that fails is found."""
         if len(group) == 1:
             return await self._of_one(limit, group[0], out, senders)
         turns = Turns()
@@ -190,10 +190,10 @@ class Quarantine:
             try:
                 found = await self._of_half(limit - len(turns), half, [*out, *rest], senders)
             except OF_ITS_ROWS as error:
-                away = error  # these are looked for once everything else can be claimed
+                away = error  # `_but_those` finds these, once everything else can be claimed
             except DatabaseAwayError as error:
                 away = error
-                break  # what was claimed is sent
+                break  # those claimed before are sent
             else:
                 turns = _joined(turns, found)
         if away is not None and not turns:

@@ -1,15 +1,15 @@
 """Recording: outcomes are stored, however long that takes.
 
-A provider's answer must not be lost because the database was down for a moment. An unexpected error
-is retried for some minutes: by then the entry's lease has long ended, and the provider is asked.
-Messages that providers took are stored together, as many as have come.
+A provider's answer must not be lost because the database was down for a moment. After an unexpected
+error storing is retried for some minutes: by then the entry's lease has long ended, and the
+provider is asked. All messages that providers took at the same time are recorded together.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +17,6 @@ from channels.model import Channel, Sent
 from channels.moment import Moment
 from gateway.batching import Batching
 from gateway.dispatch.answer_reports import ToldByAnswers
-from gateway.dispatch.enduring import until_stored
 from gateway.dispatch.events import ids, renamed, taken
 from gateway.held import Around, Wait
 from gateway.observability.logs import info_each, logger
@@ -26,6 +25,7 @@ from gateway.store import kept_reports, queue, reports, suppressions
 from gateway.store.database import Connection, Database
 from gateway.store.errors import (
     OF_ITS_ROWS,
+    DatabaseAwayError,
     HeldError,
     RolledBackError,
     TrialError,
@@ -35,16 +35,20 @@ from gateway.store.reports import Advance, Event
 
 _log = logger(__name__)
 
-# Outcomes that may wait; more than a worker has under way, so that none is ever turned away.
+# Outcomes that may wait: more than a worker can have, so that none is ever turned away.
 _ROOM = 1_000_000
 # Seconds to wait for a row that another transaction has locked.
 _PATIENCE = 1
 # How many outcomes with locked rows are tried at the same time.
 _FEW = 2
-# Seconds since a request began: an equal message may take its record for its own after 20.
+# Seconds since a request began; after 20, the provider's record may be given to an equal message.
 _LATE = 15.0
+# The longest pause in seconds: while the database is down, and after an unexpected error.
+_AWAY, _DEFECT = 2.0, 30.0
 
 Taken = tuple[Claimed, Sent]
+# One of few, held while locked rows are waited for.
+_Slot = AbstractAsyncContextManager[object]
 
 
 class Recording:
@@ -66,26 +70,21 @@ class Recording:
 
     async def take(self, claimed: Claimed, sent: Sent, open_for: float) -> None:
         """The provider took it, `open_for` seconds after its request began; reports that came
-        before this are applied with it."""
-        since, is_held = Moment.now(), False
+        before its answer are applied, too."""
+        since = Moment.now()
 
-        async def store() -> None:
-            nonlocal is_held
-            try:
-                if claimed.channel != Channel.EMAIL and open_for + since.steady_age() > _LATE:
-                    async with self._few if is_held else nullcontext():  # as in `save`
-                        await self._take_late(claimed, sent)
-                elif not await self._taking((claimed, sent)):
-                    raise HeldError("another transaction holds its row")
-            except OF_ITS_ROWS:
-                is_held = True
-                raise
+        async def store(slot: _Slot) -> None:
+            if claimed.channel != Channel.EMAIL and open_for + since.steady_age() > _LATE:
+                async with slot:
+                    await self._take_late(claimed, sent)
+            elif not await self._taking((claimed, sent)):
+                raise HeldError("another transaction holds its row")
 
         await self._until_stored(store)
 
     async def _take_late(self, claimed: Claimed, sent: Sent) -> None:
-        """The same, unless an equal one has the provider's id by now: then that was sent, and this
-        one will be asked about, and sent again."""
+        """The same, unless an equal message has the provider's id by now: then this one counts as
+        not sent, is asked about, and sent again."""
         async with self._database.as_service(patience=_PATIENCE) as db:
             await reports.take_turns(db, [sent.external_id])
             own = (claimed.organization_id, claimed.message_id)
@@ -96,11 +95,11 @@ class Recording:
         self._tell([(claimed, sent)], advances)
 
     async def adopt(self, claimed: Claimed, found: Sequence[Sent]) -> bool:
-        """Take it under the first of these ids that no other message has; False without any, and
-        where it has become known meanwhile what came of it.
+        """Take it under the first of these ids that no other message has; False if there is none,
+        or if its outcome has become known meanwhile.
 
-        Raises `HeldError` soon where its row is locked: whoever stores a report or an answer with
-        such an id waits for this.
+        Raises `HeldError` soon if its row is locked: whoever stores a report or an answer with such
+        an id waits for this.
         """
         for sent in found:
             async with self._database.as_service(patience=_PATIENCE) as db:
@@ -113,21 +112,12 @@ class Recording:
 
     async def save(self, change: Callable[[Connection], Awaitable[Any]]) -> None:
         """Do `change` in a transaction of its own, again and again until it is stored."""
-        is_held = False
 
-        async def store() -> None:
-            nonlocal is_held
-            # Few at a time, else all connections could wait for one tenant's locked rows.
-            async with self._few if is_held else nullcontext():
-                try:
-                    # A short wait: it is tried again, and others have its connection meanwhile.
-                    async with self._database.as_service(patience=_PATIENCE) as db:
-                        await change(db)
-                except TrialError:
-                    return  # nothing of it is stored
-                except OF_ITS_ROWS:
-                    is_held = True
-                    raise
+        async def store(slot: _Slot) -> None:
+            # A short wait: it is tried again, and others have its connection meanwhile.
+            with suppress(TrialError):  # nothing of it is stored
+                async with slot, self._database.as_service(patience=_PATIENCE) as db:
+                    await change(db)
 
         await self._until_stored(store)
 
@@ -139,8 +129,8 @@ class Recording:
         *,
         first: Callable[[Connection], Awaitable[Any]] | None = None,
     ) -> None:
-        """Append events of an entry and advance its row, and do `first`, before, and `then` in the
-        same transaction."""
+        """Append events of an entry and advance its message; `first` is done before that, and
+        `then` after it, in the same transaction."""
         advances: list[Advance] = []
 
         async def change(db: Connection) -> None:
@@ -165,10 +155,8 @@ class Recording:
         *,
         is_first: bool = False,
     ) -> bool:
-        """Note what nobody knows for sure, unless `then` tells that it has become known.
-
-        It `is_first` where the event itself removes the entry.
-        """
+        """Note an event about an uncertain message, unless `then` is false: then its outcome has
+        become known. `is_first`: do `then` first, because the event itself removes the entry."""
         is_open = True
 
         async def change(db: Connection) -> None:
@@ -183,27 +171,41 @@ class Recording:
             await self.note(claimed, [event], change)
         return is_open
 
-    async def _until_stored(self, store: Callable[[], Awaitable[None]]) -> None:
+    async def _until_stored(self, store: Callable[[_Slot], Awaitable[None]]) -> None:
+        """Call `store` until it succeeds; from the first locked row on it gets one of few slots.
+
+        Otherwise all connections could wait for one tenant's locked rows.
+        """
+        is_held = False
+
+        async def attempt() -> None:
+            nonlocal is_held
+            try:
+                await store(self._few if is_held else nullcontext())
+            except OF_ITS_ROWS:
+                is_held = True
+                raise
+
         try:
-            await until_stored(store, most_defects=self._most_defects)
+            await _endure(attempt, self._most_defects)
         except asyncio.CancelledError:
-            # A worker that stops cuts what is under way, but this is known. Its second cut ends it,
-            # also where the first is what is known.
+            # A stopping worker cancels what is under way, but this outcome is known, so it is
+            # stored. The second cancellation ends it.
             task = asyncio.current_task()
             if task is None or task.cancelling() > 1:
                 raise
-            await until_stored(store, most_defects=self._most_defects)
+            await _endure(attempt, self._most_defects)
             raise
 
     async def _take_all(self, batch: Sequence[Taken]) -> list[bool]:
-        """What providers took, as many at a time as have come; False where a row is held."""
+        """Record what providers took, all at once; False for a message whose row is locked."""
         return await self._around(lambda wait: self._take_now(batch, wait))
 
     async def _take_now(self, batch: Sequence[Taken], wait: Wait) -> list[bool]:
         async with self._database.as_service(planned_once=True, patience=wait.seconds) as db:
             advances = await self._take(db, batch, "sent", waits=wait.for_rows)
         found = {advance.message_id for advance in advances}
-        # If it waited for locked rows, a message that is missing was deleted.
+        # If locked rows were waited for, a missing message was deleted.
         is_done = [wait.for_rows or claimed.message_id in found for claimed, _ in batch]
         self._tell([each for each, done in zip(batch, is_done, strict=True) if done], advances)
         return is_done
@@ -226,13 +228,13 @@ class Recording:
             ],
         )
         told = ToldByAnswers(batch, early)
-        # After what it follows from, so that it comes after that in the log of events.
+        # Second, so that these come later in the log of events.
         advances += await reports.record(db, [*early, *told.events])
         await told.store_consent(db)
         return advances
 
     def _tell(self, batch: Sequence[Taken], advances: Sequence[Advance]) -> None:
-        """Metrics and log lines for what is stored."""
+        """Count and log messages whose outcome is stored."""
         providers = {claimed.message_id: claimed.provider for claimed, _ in batch}
         now = datetime.now(UTC)
         for advance in advances:
@@ -259,3 +261,27 @@ class Recording:
                     for claimed in told
                 ),
             )
+
+
+async def _endure(store: Callable[[], Awaitable[None]], most_defects: int) -> None:
+    """Call `store` until it succeeds, however long the database is down.
+
+    After `most_defects` unexpected errors, raises the last one.
+    """
+    wait, defects = 0.1, 0
+    while True:
+        try:
+            await store()
+        except DatabaseAwayError as error:
+            _log.warning("the database is away, an outcome waits", error=str(error))
+            longest = _AWAY
+        except Exception:
+            defects += 1
+            if defects >= most_defects:
+                raise
+            _log.exception("an outcome could not be stored, it waits")
+            longest = _DEFECT
+        else:
+            return
+        await asyncio.sleep(wait)
+        wait = min(wait * 2, longest)

@@ -1,11 +1,10 @@
-"""Room: how many bytes of files a worker holds at once; who finds none waits, in turn.
+"""Room: how many bytes of files a worker holds in memory at once; others wait for their turn.
 
-A mail takes some four times its files while it leaves. As many as may be under way, each with the
-largest files, would take gigabytes, and a worker that the system kills for that leaves what it had
-begun unknown, and takes up the same again.
+A mail takes some four times the size of its files while it is sent. All the mails that a worker may
+send at once, each with the largest files, would take gigabytes. If the system killed the worker for
+that, its mails would be `unknown`, and the next worker would take up the same mails.
 
-Nobody has all of it: an organization whose mails leave slowly finds half of the room taken, and the
-others the rest.
+An organization that holds room already gets at most half of what the others leave.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ from dataclasses import dataclass
 
 
 class NoRoomError(Exception):
-    """There was none in time, or whoever waited was told to stop."""
+    """There was no room in time, or the wait was cancelled."""
 
 
 @dataclass(eq=False, slots=True)
 class Share:
-    """What somebody holds of the room, or waits for."""
+    """Bytes that an owner holds, or waits for."""
 
     room: Room
     owner: Hashable
@@ -31,14 +30,14 @@ class Share:
     granted: asyncio.Event
 
     def shrink_to(self, size: int) -> None:
-        """It is no more than this."""
+        """Give back all but so many bytes."""
         if size < self.size:
             self.room.give_back(self.owner, self.size - size)
             self.size = size
 
 
 class Room:
-    """Room for so many bytes."""
+    """Room for `most` bytes."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -48,9 +47,9 @@ class Room:
 
     @asynccontextmanager
     async def hold(self, owner: Hashable, size: int, seconds: float) -> AsyncIterator[Share]:
-        """Room for so many bytes while the block runs, or all of it for more than that.
+        """Hold `size` bytes while the block runs, or the whole room if that is less.
 
-        Raises `NoRoomError` after so many seconds, also where it is cancelled: nothing has begun.
+        Raises `NoRoomError` after so many seconds, and if it is cancelled before it has room.
         """
         share = Share(self, owner, min(size, self._most), asyncio.Event())
         if share.size:
@@ -83,11 +82,11 @@ class Room:
             raise NoRoomError from error
 
     def _let_in(self) -> None:
-        """Let in who may, in their order: nobody passes one whose turn it is and who needs more."""
+        """Grant shares in their order: nobody overtakes an owner who waits for more bytes."""
         for share in list(self._waiting):
             held = self._held[share.owner]
             if held and held + share.size > (held + self._left) / 2:
-                continue  # until it has given back some: the rest is for others
+                continue  # the rest is for other owners, until this one has given back some
             if share.size > self._left:
                 return
             self._left -= share.size

@@ -1,4 +1,4 @@
-"""How many bytes a request may have at most, from which follows how long it may take to leave."""
+"""How large a request may be, and therefore how long it may take to be sent."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from channels.leaving import seconds_more
 from channels.model import Channel, Outbound
 from gateway.store.queue import Claimed
 
-# Files are in base64, with Amazon twice; a letter of a text takes up to four bytes, each of which
-# is written with three.
+# Bytes of a request for each byte of a file (in base64, at Amazon even twice) and for each
+# character of a text (up to four bytes, each written with three characters).
 _FILES, _TEXTS = 2, 12
 
 
 def slow_seconds(outbound: Outbound) -> float:
-    """How many seconds more than a small message this one may take."""
+    """How many more seconds than a small message this one may take."""
     said = outbound.content
     return seconds_more(
         _FILES * file_bytes(outbound) + _TEXTS * (len(said.body) + len(said.html_body or ""))
@@ -21,7 +21,7 @@ def slow_seconds(outbound: Outbound) -> float:
 
 
 def slowest_seconds(claimed: Claimed) -> float:
-    """The same of an earlier request with this message, whose files are not at hand."""
+    """The same for an earlier request with this message, whose files are not loaded now."""
     if claimed.channel != Channel.EMAIL:
         return 0.0
     texts = len(claimed.body) + len(claimed.html_body or "")
@@ -29,14 +29,15 @@ def slowest_seconds(claimed: Claimed) -> float:
 
 
 def file_bytes(outbound: Outbound) -> int:
-    """How many bytes of files a message brings along."""
+    """The bytes of a message's files."""
     return sum(len(each.content or b"") for each in outbound.content.attachments)
 
 
 def most_file_bytes(claimed: Claimed) -> int:
-    """As many as are known, or else as there may be: other programs write anything there."""
+    """The same before they are loaded: as stored, or else the most that there may be, because other
+    programs may have stored anything."""
     if claimed.channel != Channel.EMAIL or not isinstance(claimed.attachments, list):
-        return 0  # the other providers fetch them; what is no list is refused
+        return 0  # on other channels the provider fetches them; anything but a list is refused
     sizes = [each.get("size") if isinstance(each, dict) else None for each in claimed.attachments]
     known = [size for size in sizes if isinstance(size, int) and size >= 0]
     if len(known) < len(sizes):

@@ -15,14 +15,14 @@ from gateway.store import queue
 from gateway.store.database import Connection
 from gateway.store.queue import Claimed
 
-# Seconds. An entry held back by its sender's rate is claimed again this long before its turn, so
-# that a worker that polls no more often wastes none; at the latest after this: rates may change.
+# Seconds. An entry held back by its sender's rate is claimed again so long before its turn, so that
+# a worker which polls that often misses none; and after `_LATEST` anyway, as rates may change.
 _EARLY = 0.5
 _LATEST = 60.0
-# So many entries at once are searched for more messages of a sender that has to wait.
+# How many entries are searched at once for more messages of a sender that has to wait.
 _AMONG = 2000
-# After so many claims in a row that missed due entries it is no coincidence any more, and a claim
-# looks so many times as far: through 10,000 entries of one organization, in some 20 ms.
+# After so many claims in a row that missed due entries, claims look so many times as far: through
+# 10,000 entries of one organization, in some 20 ms.
 _CHANCE, _FAR = 3, 100
 
 SETTLED = (Status.SENT, Status.CANCELED, Status.FAILED, Status.DELIVERED, Status.READ)
@@ -46,8 +46,8 @@ class Turn:
 class Reach:
     """How far a claim looks for unlocked entries: `times` each organization's share of the batch.
 
-    Workers that claim at the same time hide few entries from each other, and not for long; another
-    program's lock may hide all. Looking further costs nothing where nothing is due.
+    Concurrent claims hide few entries from each other, and only briefly; locks of another program
+    may hide all of them. Looking further costs nothing if nothing more is due.
     """
 
     def __init__(self) -> None:
@@ -55,14 +55,14 @@ class Reach:
         self._hidden = 0
 
     def claimed(self, entries: Sequence[Claimed]) -> None:
-        """What a claim has brought."""
+        """Take into account what a claim returned."""
         is_hidden = not entries or entries[0].is_hidden
         self._hidden = self._hidden + 1 if is_hidden else 0
         self.times = 1 if self._hidden < _CHANCE else _FAR
 
 
 class Turns(list[Turn]):
-    """The turns of one claim; `has_more`: more entries may be due. So many were `refused`."""
+    """The turns of one claim; `has_more`: more entries may be due; `refused`: how many were."""
 
     def __init__(
         self, turns: Iterable[Turn] = (), *, has_more: bool = False, refused: int = 0
@@ -74,8 +74,8 @@ class Turns(list[Turn]):
 
 @dataclass(frozen=True, slots=True)
 class InTurn:
-    """The turns of claimed entries; those to give back because their turn is not soon, each with
-    the seconds until it is due again; and whether more like those may be due."""
+    """The turns of claimed entries; `later` are those to give back because their turn is not soon,
+    each with the seconds until it is due again; `has_more`: there may be more of those."""
 
     turns: list[Turn]
     later: list[tuple[Claimed, float]]
@@ -85,7 +85,7 @@ class InTurn:
 async def in_turn(db: Connection, claimed: Sequence[Claimed], since: Moment) -> InTurn:
     """When each entry may be sent, at its sender's rate.
 
-    Whatever else is due of a sender whose turns are taken is put back, too.
+    If a sender has no turns left, its other due entries are put back, too.
     """
     now = time.monotonic()
     turns: list[Turn] = []
@@ -103,8 +103,8 @@ async def in_turn(db: Connection, claimed: Sequence[Claimed], since: Moment) -> 
         turns += [
             Turn(entry, now + wait + n / rate, since) for n, entry in enumerate(entries[:granted])
         ]
-        # The rest is put back until about its turn: the backlog of a slow sender must not be
-        # claimed again and again.
+        # The rest is put back until shortly before its turn: the backlog of a slow sender must not
+        # be claimed again and again.
         later += [
             (entry, min(wait + n / rate - _EARLY, _LATEST))
             for n, entry in enumerate(entries[granted:], granted)
@@ -124,12 +124,12 @@ async def in_turn(db: Connection, claimed: Sequence[Claimed], since: Moment) -> 
 
 
 def is_settled(claimed: Claimed) -> bool:
-    """Whether its message is known to have been sent, or will never be."""
+    """Whether its message is known to have been sent, or never will be."""
     return claimed.external_id is not None or claimed.status in SETTLED
 
 
 def only_sending_tells(claimed: Claimed) -> bool:
-    """Whether an earlier request may have been taken, where only another request can tell."""
+    """Whether an earlier request may have been taken, and only the same request can tell."""
     provider = PROVIDERS.get(claimed.provider or "")
     return (
         claimed.status == Status.UNKNOWN and provider is not None and provider.is_asked_by_sending
@@ -137,21 +137,21 @@ def only_sending_tells(claimed: Claimed) -> bool:
 
 
 def is_new_attempt(claimed: Claimed) -> bool:
-    """Whether it is about to be sent: no earlier attempt was left open by a dead worker."""
+    """Whether it is about to be sent, with no earlier attempt left open by a dead worker."""
     return claimed.phase == "send" and not claimed.was_leased and not is_settled(claimed)
 
 
 def was_claimed_before(claimed: Claimed) -> bool:
-    """Whether it may have been followed by something else since it was first claimed.
+    """Whether it was claimed before, so that a fallback may have been sent instead since then.
 
-    Workers of an earlier version do not count their claims, but what they took up is not pending.
+    Workers of an earlier version do not count claims, but what they claimed is not pending.
     """
     return claimed.claims > 1 or claimed.status != Status.PENDING
 
 
 def leaves(claimed: Claimed) -> bool:
-    """Whether a request will leave for it: one that fails here, or only seems to be sent, takes
-    none of its sender's turns."""
+    """Whether a request will be made for it. If it fails here, or is only pretended (of a test
+    key), it takes no turn of its sender."""
     is_kept = claimed.is_test or claimed.is_expired or claimed.suppressed is not None
     return is_new_attempt(claimed) and bool(claimed.is_active) and not is_kept
 
@@ -159,7 +159,7 @@ def leaves(claimed: Claimed) -> bool:
 def may_have_left(claimed: Claimed) -> bool:
     """Whether a dead worker may have sent it.
 
-    Where the provider cannot be asked, `begun_at` was noted before the request left.
+    For a provider that cannot be asked, `begun_at` is stored before a request leaves.
     """
     provider = PROVIDERS.get(claimed.provider or "")
     return provider is None or provider.can_be_asked or claimed.begun_at is not None

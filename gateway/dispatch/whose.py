@@ -1,4 +1,4 @@
-"""Whose rows claims wait for, found in halves of the organizations that have something to claim."""
+"""Finds the organizations whose rows claims wait for, by halving those with waiting entries."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _LOOK = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """For whom claims wait; whether something could be claimed for another, else it may be the
-    database; and whether it is one alone, beside whom perhaps nobody has anything to claim."""
+    """The organizations that claims wait for. `is_any_free`: entries of others could be claimed;
+    else it may be the database. `is_one`: only one was found, perhaps because only one waits."""
 
     organizations: list[UUID]
     is_any_free: bool
@@ -29,15 +29,15 @@ class Found:
 async def whose(
     organizations: Sequence[UUID], tried: Callable[[Sequence[UUID]], Awaitable[bool]]
 ) -> Found:
-    """Those for whom a claim waits, as many as are found in time.
+    """The organizations that a claim waits for, as many as are found in time.
 
-    `tried` tells whether anything of a group could be claimed; raises `HeldError` or `SlowError`
-    where that waits. Raises other errors that say that the database is away.
+    `tried` tells whether any entry of a group could be claimed, and raises `HeldError` or
+    `SlowError` if the claim waits. Any other `DatabaseAwayError` is raised.
     """
     until = time.monotonic() + _LOOK
     found: list[UUID] = []
     is_any_free = False
-    left = [list(organizations)]  # of each group it is known that a claim for it waits
+    left = [list(organizations)]  # groups for which a claim is known to wait
     while left and time.monotonic() < until:
         group = left.pop()
         if len(group) < 2:
@@ -50,6 +50,6 @@ async def whose(
                 left.append(half)
             except DatabaseAwayError:
                 raise
-            except Exception:  # noqa: BLE001 - whom a rule refuses is found out elsewhere
+            except Exception:  # noqa: BLE001 - rows that a rule refuses are found elsewhere
                 _log.exception("entries could not be claimed")
     return Found(found, is_any_free=is_any_free, is_one=len(found) == 1 and not left)

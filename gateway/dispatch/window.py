@@ -1,7 +1,7 @@
-"""WhatsApp's window, looked at once more before a message leaves: it may have closed since then.
+"""WhatsApp's window is checked again before a message is sent: it may have closed since accept.
 
-Where a template leaves in place of the text, the row says so before it does: whatever happens then,
-a lost answer, another attempt, somebody who reads it, it is about what was sent.
+If a template is sent in place of the text, it is stored in the row before that: whatever happens
+later (a lost answer, another attempt, somebody who reads the message) concerns what was sent.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _PATIENCE = 1
 
 
 class NotNowError(Exception):
-    """The entry is another worker's by now, or its row another program's: nothing may leave."""
+    """Another worker has the entry by now, or another program has its row locked: do not send."""
 
 
 async def as_it_stands(
     database: Database, claimed: Claimed, said: Parts, lease_id: UUID
 ) -> tuple[Claimed, Parts]:
-    """The message as it may leave now, a text or its template; raises `NotNowError`.
+    """The message as it may be sent now, its text or its template; raises `NotNowError`.
 
-    Raises `Refused` where neither may.
+    Raises `Refused` if neither may be sent.
     """
     if said.window_until is None or datetime.now(UTC) < said.window_until:
         return claimed, said
@@ -62,7 +62,7 @@ async def as_it_stands(
 async def _switched(
     db: Connection, claimed: Claimed, said: Parts, lease_id: UUID
 ) -> tuple[Claimed, Parts]:
-    """The template, in the row, too, with an event that tells why it is not the text."""
+    """The template, stored in the row, with an event that tells why it is not the text."""
     body, said = outside_of_window(claimed.body, said)
     stored = said.as_json()
     if not await queue.say_instead(db, claimed, lease_id, body, stored):

@@ -1,4 +1,4 @@
-"""What a stream carries."""
+"""The events of streams."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _ODD = re.compile(r"[^a-z0-9_.-]+")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LiveEvent:
-    """One event: `type` is `message.delivered` and the like, `data` the JSON of it all.
+    """One event: `type` is `message.delivered`, for example, and `data` is the event as JSON.
 
-    `row` is the message, or the conversation, as it is now: of the conversation `about` that was
-    merged, the one that it is part of. `position` is the place behind it.
+    `row` is the present message or conversation; if the conversation `about` was merged, it is the
+    one that it is part of now. `position` is the place after the event.
     """
 
     type: str
@@ -31,12 +31,12 @@ class LiveEvent:
     data: bytes
 
 
-# Its name, its time, and the row that it is about.
+# From name, time and row of an event to its `data`.
 Render = Callable[[str, datetime, Row], bytes]
 
 
 def event_name(kind: str, what: str, status: str | None) -> str:
-    """`message.accepted`, `message.failed`, ...: by the status, else by what the provider says."""
+    """`message.accepted`, `message.failed`, ...: by the status, else by the provider's word."""
     word = "accepted" if status == "pending" else status or what
     return f"{kind}.{_ODD.sub('_', word.lower())[:50]}"
 

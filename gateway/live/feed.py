@@ -1,4 +1,4 @@
-"""What happens in one organization, read once for all streams of this process."""
+"""The events of one organization, read once for all streams of this process."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _log = logger(__name__)
 
 _PAUSE = 0.03
 _AWAY = 1.0
-# How many streams may hold a part of what they have missed while their clients read it: each has a
-# part of its own, a few MiB at the worst.
+# How many streams may have a part of their missed events in memory while their clients read it, a
+# few MiB each at the worst.
 _HOLDING = 16
 
-# What is new from a place on (None: only say where we are).
+# Reads the events after a place (None: only the present position).
 Read = Callable[[Position | None], Awaitable[Told]]
-# What was missed from a place on, not beyond a snapshot; briefly or whole.
+# Reads the missed events after a place, up to a snapshot; briefly or whole.
 ReadAgain = Callable[[Position, Snapshot, bool], Awaitable[Told]]
 
 
@@ -48,12 +48,12 @@ class Feed:
         self._task.add_done_callback(self._over)
 
     def wake(self) -> None:
-        """Something may have happened."""
+        """Read soon, because something may have happened."""
         self._asked += 1
         self._wake.set()
 
     async def here(self) -> Position:
-        """Read what there is; the place behind it, until the next `await`.
+        """Read all events; returns the place after them, which is right until the next `await`.
 
         Raises `DatabaseAwayError`.
         """
@@ -115,8 +115,8 @@ class Feed:
             async with self._progress:
                 self._done = asked
                 self._progress.notify_all()
-            # Who is read slowly, is read less often: a long transaction makes us look at the same
-            # events again each time.
+            # If reading is slow, read less often: during a long transaction the same events are
+            # looked at each time.
             await asyncio.sleep(max(_PAUSE, 2 * (loop.time() - began)))
 
 

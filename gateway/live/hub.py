@@ -26,18 +26,17 @@ _log = logger(__name__)
 # How many streams a process may have, and one organization of these.
 _STREAMS = 5000
 _STREAMS_OF_ONE = 2000
-# What is read at once: so many events, and so many bytes of text, or one event that has more.
+# How much is read at once: events, and bytes of text (or a single event that has more).
 _AT_ONCE = 100
 _BYTES = 2**20
-# How many read at the same time: new events, and missed ones, which a herd of streams asks for
-# after a restart, organization by organization. Two limits, so that new events never wait for
-# missed ones.
+# How many feeds read at the same time: new events, and missed ones, for which many streams ask at
+# once after a restart. Two limits, so that new events never wait for missed ones.
 _READERS, _READERS_AGAIN = 3, 2
 
-# Seconds between two looks at who may still read, one for all streams: whoever may not is cut
-# within five, also where no connection hears of changed keys.
+# Seconds between two checks of all callers: whoever may not read any more is cut off within five
+# seconds, even if no connection hears of changed keys.
 _CHECK = 3.0
-# Seconds after each: of keys that are revoked together, many are looked at together.
+# Seconds after each check, so that keys that are revoked together are checked together.
 _PAUSE = 0.1
 # Seconds between a feed's own looks: without LISTEN, and with it, where only a lost NOTIFY matters.
 _DEAF, _LISTENING = 1.0, 5.0
@@ -86,14 +85,14 @@ class Live:
     ) -> AsyncIterator[Watcher]:
         """Events of the caller's organization, from now on or after a place.
 
-        `expires_at` (seconds since 1970) ends it. `is_brief`: what was missed is not read whole,
-        its rows only have ids, and its `data` is empty. Raises `Problem` 503 where there are too
-        many, or the process is about to stop, and `DatabaseAwayError`.
+        `expires_at` (seconds since 1970) ends it. `is_brief`: rows of missed events have only ids,
+        and their `data` is empty. Raises `Problem` 503 if there are too many streams, or the
+        process is about to stop, and `DatabaseAwayError`.
         """
         feed = self._admit(caller.organization_id)
         watcher: Watcher | None = None
         try:
-            # Read first: then a place that somebody else's feed gave is not in front of ours.
+            # Read first: otherwise `after`, from another process, might be ahead of this feed.
             here = await feed.here()
 
             async def missed(place: Position) -> Missed:
@@ -119,7 +118,7 @@ class Live:
                 watcher.end("the server is about to stop")
 
     async def run(self) -> None:
-        """Wake the feeds, and look after those who read."""
+        """Wake the feeds, and check the callers."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._look())
             group.create_task(self._check())
@@ -152,11 +151,11 @@ class Live:
             watcher.let_go()
         if not feed.users:
             feed.close()
-            if self._feeds.get(organization_id) is feed:  # and no other has taken its place
+            if self._feeds.get(organization_id) is feed:  # it was not replaced
                 del self._feeds[organization_id]
 
     def _reading(self, organization_id: UUID) -> tuple[Read, ReadAgain]:
-        # Every stream of the organization may see the same: it is read as a key of it would.
+        # As an API key of the organization would read: all of its streams may see the same.
         caller = ApiKey(id=organization_id, organization_id=organization_id, is_test=False)
 
         async def read(place: Position | None) -> Told:
@@ -166,7 +165,7 @@ class Live:
                 return await live.since(db, organization_id, place, _AT_ONCE, most_bytes=_BYTES)
 
         async def read_again(place: Position, until: Snapshot, is_brief: bool) -> Told:  # noqa: FBT001
-            # As long as it takes: a stream that was ended would only ask for the same again.
+            # Without a time limit: a stream that was ended would only ask for the same again.
             await self._readers_again.take(organization_id, None)
             try:
                 async with self._database.as_caller(caller) as db:
@@ -207,13 +206,13 @@ class Live:
                 await self.check()
                 is_away = False
             except DatabaseAwayError as error:
-                if not is_away:  # once for each time that it is
+                if not is_away:  # once for each outage
                     _log.warning("callers cannot be checked", error=str(error))
                 is_away = True
             await asyncio.sleep(_PAUSE)
 
     async def check(self) -> None:
-        """End the streams of those who may read no more."""
+        """End the streams of callers who may not read any more."""
         streams = [each for feed in self._feeds.values() for each in feed.watchers]
         callers = {each.caller for each in streams}
         if not callers:

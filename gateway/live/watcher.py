@@ -1,4 +1,4 @@
-"""One stream's share of a feed: what it has not been given yet, within bounds."""
+"""One stream's part of a feed: the events that it has not been given yet, within limits."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from gateway.live.events import LiveEvent
 from gateway.store.database import Caller
 from gateway.store.positions import Position
 
-# Shared by all streams of an organization, so what one stream is behind costs little but time.
+# How far a stream may be behind; events are shared by all streams, so this takes little memory.
 _EVENTS = 1000
 _BYTES = 16 * 2**20
 
-# One part of what was missed: the events, the place behind them, and whether there is more.
+# One part of the missed events, the place after them, and whether there are more.
 Missed = tuple[Sequence[LiveEvent], Position, bool]
 
 
@@ -28,9 +28,9 @@ class EndedError(Exception):
 class Watcher:
     """Events of the caller's organization from a place on, each once and in order.
 
-    First what was missed, read in parts as they are asked for, then what the feed brings. A part
-    has one of the `places` until the next is asked for. Whoever falls a thousand events (or 16 MiB)
-    behind the feed is cut, and reads on from its place.
+    First the missed ones, read in parts when they are asked for, then those of the feed. A part has
+    one of the `places` until the next is asked for. A stream that falls a thousand events (or 16
+    MiB) behind the feed is ended; its client can resume it at its place.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Watcher:
 
     @property
     def is_over(self) -> bool:
-        """Whether it brings nothing more."""
+        """Whether there are no more events."""
         return self._why_over is not None
 
     @property
@@ -65,11 +65,11 @@ class Watcher:
 
     @property
     def _left(self) -> float:
-        """Seconds for which the credentials that it was opened with are good."""
+        """Seconds for which the credentials of the stream are still valid."""
         return math.inf if self._expires_at is None else self._expires_at - time.time()
 
     def push(self, events: Sequence[LiveEvent], reached: Position) -> None:
-        """What the feed has read, up to a place."""
+        """Add events that the feed has read, up to a place."""
         if self.is_over:
             return
         self._reached = reached
@@ -81,16 +81,16 @@ class Watcher:
             self._wake.set()
 
     def end(self, reason: str) -> None:
-        """Bring nothing more."""
+        """End the stream."""
         if not self.is_over:
             self._ended = reason
             self._waiting.clear()
             self._wake.set()
 
     async def next(self, seconds: float) -> list[LiveEvent]:
-        """The next events, none after so many seconds without any; raises `EndedError`.
+        """The next events, or none after so many seconds; raises `EndedError`.
 
-        `position` is the place behind them, also where there were none.
+        `position` is the place after them, even if there were none.
         """
         self.let_go()
         seconds = min(seconds, self._left)
@@ -117,7 +117,7 @@ class Watcher:
         return events
 
     def let_go(self) -> None:
-        """The part of what was missed that it was given is held no longer."""
+        """Give the place back: the last part of the missed events was read."""
         if self._places is not None and self._has_place:
             self._has_place = False
             self._places.release()

@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
 from channels import phone
 from channels.model import Channel
 from gateway import addresses, links, registry
-from gateway.api.keyring import new_key
 from gateway.ids import new_id
+from gateway.manage.keys import NewKey, new_key
 from gateway.sign_in_mail import LINK_SECONDS
 from gateway.store import accounts, sessions
 from gateway.store.database import Database
@@ -25,14 +24,6 @@ _NAME = 200  # characters, as in /v1
 
 class SetupError(Exception):
     """It cannot be set up so; one line that says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class NewKey:
-    """An API key, shown once."""
-
-    id: UUID
-    key: str
 
 
 async def create_organization(database: Database, name: str, *, country: str | None = None) -> UUID:
@@ -115,7 +106,7 @@ async def create_key(
     _check_name(name, "A key")
     try:
         async with database.as_service() as db:
-            return NewKey(*await new_key(db, organization_id, name, is_test=is_test))
+            return await new_key(db, organization_id, name, is_test=is_test)
     except ConflictError:
         raise SetupError(f"There is no organization {organization_id}.") from None
 

@@ -1,4 +1,4 @@
-"""Files of messages: those at hand are kept, those that go with a message are brought."""
+"""Files of messages: inbound and uploaded ones are stored, those of outbound messages loaded."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from gateway.store.media import Media, NewMedia
 
 MAX_BYTES = 32 * 2**20
 LIMITS = Limits(connect=5.0, total=60.0)
-# A webhook waits for it, and with it a provider.
+# Short, because a webhook waits for it, and with it a provider.
 _CERTIFICATE_LIMITS = Limits(connect=2.0, total=5.0)
 _CERTIFICATE_BYTES = 2**16
 
 
 class Files:
-    """Keeps files before any row says that they are there, and brings them back."""
+    """Stores files before any row refers to them, and loads them."""
 
     def __init__(
         self, database: Database, store: MediaStore, links: MediaLinks, downloader: Downloader
@@ -42,9 +42,9 @@ class Files:
         return self._links.shown(media_id)
 
     async def keep(self, new: NewMedia, content: bytes) -> NewMedia:
-        """Keep the content of a file; the row that says so, to be stored after this.
+        """Store the content of a file; returns the row that refers to it, to be stored after this.
 
-        Raises `MediaStoreError`. The same id again is the same file, once.
+        Raises `MediaStoreError`. The same id is the same file, stored once.
         """
         key = storage_key(new.organization_id, new.id)
         said = new.content_type or kinds.type_of(content, None)
@@ -59,9 +59,9 @@ class Files:
         )
 
     async def discard(self, kept: NewMedia) -> None:
-        """Remove a file that was kept for what is not stored after all.
+        """Remove a file whose row is not stored after all.
 
-        One that the store does not remove now stays there, which harms nobody.
+        If the media store fails, the file stays there, which does no harm.
         """
         if kept.storage_key is not None:
             with suppress(MediaStoreError):
@@ -70,7 +70,7 @@ class Files:
     async def load(
         self, organization_id: UUID, stored: Sequence[Attachment], *, max_bytes: int = MAX_BYTES
     ) -> tuple[Attachment, ...]:
-        """Attachments with their content: from the store where it is ours, else fetched.
+        """Attachments with their content: our own from the media store, others by their URLs.
 
         `max_bytes` is for all together. Raises `Refused` or `RefusedForNow`, naming the file.
         """
@@ -102,7 +102,7 @@ class Files:
     async def linked(
         self, organization_id: UUID, stored: Sequence[Attachment]
     ) -> tuple[Attachment, ...]:
-        """Attachments with URLs that a provider can fetch; those of other servers as they are."""
+        """Attachments with URLs that a provider can fetch; URLs of other servers are unchanged."""
         own = await self._own(organization_id, stored)
         return tuple(
             replace(
@@ -141,7 +141,7 @@ class Files:
                 raise MissingFileError("a file was never stored")
             content = await self._store.get(kept.storage_key)
             return replace(_described(attachment, kept), content=content)
-        # Somebody else keeps it: it is fetched as anybody.
+        # It is on another server, and fetched without credentials.
         file = await self._downloader.get(attachment.url, max_bytes=max(left, 1), limits=LIMITS)
         named = attachment.filename or file.filename or _last_of(file.url)
         said = attachment.content_type or file.content_type
@@ -155,7 +155,7 @@ class Files:
 
 
 def _last_of(url: str) -> str:
-    """The last part of a URL's path, as it reads."""
+    """The last part of a URL's path, unquoted."""
     path = url.partition("?")[0].partition("#")[0]
     return unquote(path.rpartition("/")[2])
 
@@ -174,7 +174,7 @@ def as_rows(files: Sequence[Attachment]) -> list[dict[str, object]]:
 
 
 def _described(attachment: Attachment, kept: Media) -> Attachment:
-    """The attachment, which has its file's name and type where it has none of its own."""
+    """The attachment, with the name and type of its file if it has none of its own."""
     return replace(
         attachment,
         filename=attachment.filename or kept.filename,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from channels import filenames
 from channels.kinds import bare_type
 
 UNKNOWN = "application/octet-stream"
@@ -121,8 +122,4 @@ def clean_name(name: str | None) -> str | None:
     text = "".join(" " if unicodedata.category(c) == "Cc" else c for c in text)
     text = "".join(c for c in text if unicodedata.category(c) not in ("Cf", "Cs", "Zl", "Zp"))
     text = " ".join(_HARMFUL.sub("_", text).split()).strip(". ")
-    if len(text) > _LONGEST_NAME:
-        stem, dot, ending = text.rpartition(".")
-        short = bool(dot) and len(ending) <= 10
-        text = stem[: _LONGEST_NAME - 11] + dot + ending if short else text[:_LONGEST_NAME]
-    return text or None
+    return filenames.cut(text, _LONGEST_NAME) or None

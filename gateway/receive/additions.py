@@ -1,4 +1,4 @@
-"""Additions: more of a message that is stored already, or that came before it and was kept."""
+"""Additions: more of a message, which is stored already, or kept until the message comes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from webhooks.model import Addition
 
 _NOTHING = "The provider brought none of it that can be read."
 
-# Keeps the files of a part of a message: (account, message, part, files).
+# Stores the files of a part of a message: (account, message, part, files).
 Keep = Callable[[Account, UUID, str, Sequence[Attachment]], Awaitable[KeptFiles]]
 
 
@@ -31,8 +31,8 @@ async def add(
 ) -> list[Advance]:
     """Add files and text to a message, the first time that this event comes.
 
-    When it comes again, its files that were given up are fetched again: what tells of a file first
-    may come before the file is there.
+    If it comes again, those of its files that were given up are fetched again: the first event may
+    have come before the file was there.
     """
     event = incoming.addition_event(account, addition, about)
     advances = await reports.record(db, [event])
@@ -54,8 +54,8 @@ async def add(
 
 
 async def apply_kept(db: Connection, kept: Sequence[Event]) -> list[Told]:
-    """Apply reports and additions that were kept, to the messages that are known now, with what
-    they say about consent; what the messages advanced to."""
+    """Apply kept reports and additions to their messages, which are known now, and store what they
+    say about consent; returns how the messages advanced."""
     told = []
     added = []
     for event in kept:
@@ -87,7 +87,7 @@ async def _keep_links(
 
 
 def linked(account: Account, about: UUID, part: str, given: Sequence[Attachment]) -> KeptFiles:
-    """The files that came with a message; a worker fetches those that are only linked."""
+    """The files of a message, as they are to be kept; a worker fetches those only linked to."""
     files = KeptFiles()
     ids = file_ids(about, part, given)
     for position, (media_id, file) in enumerate(zip(ids, given, strict=True)):
@@ -110,5 +110,5 @@ def linked(account: Account, about: UUID, part: str, given: Sequence[Attachment]
 
 
 def file_ids(about: UUID, part: str, given: Sequence[Attachment]) -> list[UUID]:
-    """The ids that files of a message, or of a part that came later, are kept under."""
+    """The ids of the files of a message, or of a part of it that came later."""
     return [derived_id(about, "media", part, str(position)) for position in range(len(given))]

@@ -1,4 +1,4 @@
-"""Applying: all that one request tells is stored in one transaction, now or when it is replayed."""
+"""Applying: everything in one request is stored in one transaction, now or in a replay."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ E = TypeVar("E", bound=WebhookEvent)
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What a request has changed: messages that are new, what others advanced to, and how many of
+    """What a request has changed: the messages that are new, how others advanced, and how many of
     its other events were new. `placed` are conversations that may have to be joined."""
 
     arrived: Sequence[Arrived]
@@ -87,7 +87,7 @@ class Applying:
     async def _take_additions(
         self, db: Connection, account: Account, external_id: str, about: UUID
     ) -> None:
-        """Apply what was told about an inbound call before the call itself."""
+        """Apply what was reported about an inbound call before the call itself."""
         key = (account.organization_id, account.id, external_id, about)
         kept = await kept_reports.take_unmatched(db, [key])
         await additions.apply_kept(db, [*map(kept_reports.of_inbound, kept)])
@@ -97,13 +97,13 @@ class Applying:
     ) -> list[Advance]:
         """Add files and text to a message, or keep them until it is known.
 
-        `at` is when they came, where that is long ago.
+        `at` is when they came, if that is long ago.
         """
         named = [addition.external_id]
         known = await reports.resolve_any(db, account.organization_id, named, at)
         about = known.get(addition.external_id)
         if about is None:
-            # It overtook its message: whoever stores the message will find it here.
+            # It came before its message: whoever stores that will find it.
             await kept_reports.keep_unmatched(db, [incoming.kept_addition(account, addition)])
             return []
         return await additions.add(db, account, addition, about, self.keep)
@@ -111,9 +111,9 @@ class Applying:
     async def arrived(
         self, account: Account, inbound: Mapping[UUID, Inbound], at: datetime | None = None
     ) -> list[Arrived]:
-        """Messages by the ids that they are stored under, with their files, which are kept.
+        """The messages, given by the ids that they will have, with their files, which are stored.
 
-        `at` is when they came, where that is long ago.
+        `at` is when they came, if that is long ago.
         """
         arrived = []
         for own_id, message in inbound.items():

@@ -1,4 +1,4 @@
-"""Arriving: what people wrote to us is stored, of as many requests at a time as have come."""
+"""Arriving: inbound messages are stored, those of concurrent requests together."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gateway.observability.logs import info_each, logger
 from gateway.observability.metrics import Metrics
 from gateway.receive import incoming, reporting, writers
 from gateway.receive.incoming import Arrived
-from gateway.receive.reporting import Received, Reporting
+from gateway.receive.reporting import Received
 from gateway.store import contacts, conversations, media, messages, requests, suppressions
 from gateway.store.conversations import Placed
 from gateway.store.database import Connection, Database
@@ -31,8 +31,8 @@ _MOST = 100
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Those that are new, the conversation of every one, by its id, and who turned out to have
-    several addresses: they are to inherit what they said, once nothing else is to be locked."""
+    """The new messages; the conversation of every message, by its id; and people who turned out to
+    have several addresses, whose consent is inherited last, when nothing else is to be locked."""
 
     new: list[Arrived]
     placed: dict[UUID, Placed]
@@ -42,12 +42,9 @@ class Kept:
 class Arriving:
     """Stores inbound messages and the requests that they came in."""
 
-    def __init__(
-        self, database: Database, vault: Vault, reporting: Reporting, metrics: Metrics
-    ) -> None:
+    def __init__(self, database: Database, vault: Vault, metrics: Metrics) -> None:
         self._database = database
         self._vault = vault
-        self._reporting = reporting
         self._metrics = metrics
         self._around = Around()
         self._batching = Batching(
@@ -60,9 +57,9 @@ class Arriving:
         )
 
     async def store(self, received: Received, arrived: Sequence[Arrived]) -> None:
-        """Store a request that holds messages, and perhaps reports, and nothing else.
+        """Store a request that contains messages, perhaps reports, and nothing else.
 
-        Raises `DatabaseAwayError`, or `FullError` where too much waits.
+        Raises `DatabaseAwayError`, or `FullError` if too much waits.
         """
         size = len(arrived) + len(received.told)
         placed = await self._batching((received, arrived), size=size)
@@ -76,7 +73,7 @@ class Arriving:
     async def _store_now(
         self, batch: Sequence[tuple[Received, Sequence[Arrived]]], wait: Wait
     ) -> list[list[Placed]]:
-        # What is brought twice at once is stored once, as it would be one after the other.
+        # A message that comes twice at once is stored once, as it would be one after the other.
         by_organization: dict[UUID, dict[UUID, Arrived]] = defaultdict(dict)
         for received, arrived in batch:
             for each in arrived:
@@ -86,7 +83,7 @@ class Arriving:
         people: dict[UUID, list[Person]] = {}
         async with self._database.as_service(patience=wait.seconds, seconds=ANSWER_SECONDS) as db:
             await requests.keep(db, [received.request for received, _ in batch])
-            for organization_id in sorted(by_organization):  # one order for everybody
+            for organization_id in sorted(by_organization):  # one order: no deadlocks
                 kept = await self.keep(
                     db, organization_id, list(by_organization[organization_id].values())
                 )
@@ -98,12 +95,13 @@ class Arriving:
             )
             for organization_id, theirs in people.items():
                 await inheriting.inherit(db, organization_id, theirs)
-        self._reporting.count(told)
+        reporting.count(self._metrics, told)
         self.count(new)
         return [[placed[each.id] for each in arrived] for _, arrived in batch]
 
     def count(self, new: Sequence[Arrived]) -> None:
-        """Numbers and log lines for what is stored: a transaction that failed comes again."""
+        """Count and log stored messages; called after the commit, because a failed transaction is
+        tried again."""
         for each in new:
             self._metrics.received(each.message.channel, each.account.provider)
         info_each(_log, "received", map(_line, new))
@@ -157,7 +155,7 @@ class Arriving:
     async def _answered(
         self, db: Connection, organization_id: UUID, arrived: Sequence[Arrived]
     ) -> dict[int, Answered]:
-        """The message of ours that each answers: by our token, or by reference and sender."""
+        """The message of ours that each one answers: by our token, or by reference and sender."""
         wanted: dict[int, tuple[list[UUID], list[str]]] = {}
         tokens: dict[int, UUID] = {}
         for n, each in enumerate(arrived):

@@ -1,8 +1,8 @@
 """Errands: what a webhook only links to is fetched later, with retries.
 
 Kinds: `media`, a file of a message; `parse`, an answer that is read like a webhook; `visit`, a URL
-that has to be called. Bytes are stored before a row says so, and every step may be repeated: an
-errand whose worker dies is done again when its lease ends.
+that has to be called. Bytes are stored before any row refers to them, and every step may be
+repeated: an errand whose worker dies is done again when its lease ends.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ _log = logger(__name__)
 Fetched = Callable[[Account, WebhookRequest], Awaitable[None]]
 
 CONCURRENCY = 5
-# How many of these one organization, and one account, may take: a slow account leaves a lane to the
-# organization's other accounts, and a slow organization leaves one to the other organizations.
+# How many lanes one organization, and one account, may use: a slow account leaves one to the other
+# accounts of its organization, and a slow organization leaves one to the other organizations.
 _OF_ORGANIZATION = CONCURRENCY - 1
 _OF_ACCOUNT = _OF_ORGANIZATION - 1
-# Seconds until a lane looks again when nothing was due.
+# Seconds until a lane looks again after nothing was due.
 _REST = 1.0
-# HTTP statuses that pass once the account's credentials are right; and those that may pass soon: a
-# file that is not there yet.
+# HTTP statuses that end once the account's credentials are corrected; and those that may end soon,
+# of a file that is not there yet.
 _CREDENTIALS = (401, 403)
 _PASSING = (404,)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Patience:
-    """How long errands are tried: seconds after each attempt, by the number of the attempt.
+    """How long errands are tried: `waits` are the seconds after each attempt.
 
-    `lease` seconds must outlast one attempt. A refusal that may pass soon (`_PASSING`) ends one
-    after `passing` attempts, except one of kind `parse`, which may be somebody's message.
+    A `lease` must outlast one attempt. After `passing` refusals that may end soon (`_PASSING`) an
+    errand is given up, unless its kind is `parse`: that may be somebody's message.
     """
 
     waits: tuple[float, ...] = (5, 30, 120, 600, 3600, 21600, 21600)
@@ -66,7 +66,7 @@ class Patience:
 
 
 class Errands:
-    """Does what is due; `fetched` takes the answers that are read like webhooks."""
+    """Does due errands; `fetched` takes the answers that are read like webhooks."""
 
     def __init__(
         self,
@@ -97,13 +97,13 @@ class Errands:
         self._held: list[Holder] = []
 
     async def run(self) -> None:
-        """Do what is due in five lanes, until cancelled: a slow errand delays only its own lane."""
+        """Do due errands in five lanes, until cancelled: a slow errand delays only its own lane."""
         async with asyncio.TaskGroup() as lanes:
             for _ in range(CONCURRENCY):
                 lanes.create_task(self._lane())
 
     async def _lane(self) -> None:
-        """Do one errand after the other, and rest where none is due."""
+        """Do one errand after the other, and rest when none is due."""
         while True:
             try:
                 await self.run_next(rest=_REST)
@@ -119,7 +119,7 @@ class Errands:
 
         Raises `DatabaseAwayError`.
         """
-        async with self._claiming:  # so that each lane sees whom the others work for
+        async with self._claiming:  # so that `_held` names the errands of all lanes
             async with self._database.as_service() as db:
                 errand = await media.claim_errand(
                     db,
@@ -129,7 +129,7 @@ class Errands:
                     of_organization=_OF_ORGANIZATION,
                 )
             if errand is None:
-                # The other lanes wait for the lock: while nothing is due, one look serves them all.
+                # With the lock, for which the other lanes wait: one look serves them all.
                 await asyncio.sleep(rest)
                 return False
             self._held.append(errand.holder)
@@ -149,7 +149,7 @@ class Errands:
     async def _run(self, errand: Errand) -> None:
         try:
             if errand.attempts > self._patience.most:
-                # Its worker died each time, so nothing else counted these attempts.
+                # Its worker died each time, so no attempt got as far as `_again`.
                 await self._give_up(errand, "It could not be fetched.")
             elif errand.kind == "media" and errand.state != "waiting":
                 await self._finish(errand)  # done, or its message was deleted
@@ -195,7 +195,7 @@ class Errands:
             await self._give_up(errand, f"The provider's answer cannot be read: {error}")
 
     async def _keep(self, errand: Errand, file: File) -> None:
-        """Store the bytes, then say so: in the file's row and in its message."""
+        """Store the bytes, and then refer to them in the file's row and in its message."""
         content_type = kinds.type_of(file.content, file.content_type)
         if content_type == kinds.UNKNOWN:
             content_type = kinds.type_of(file.content, errand.content_type)
@@ -240,7 +240,7 @@ class Errands:
             await media.set_failed(db, errand, reason)
 
     async def _tell_unfetched(self, errand: Errand) -> None:
-        """Tell the webhook half: the provider may have the message in another form."""
+        """Tell the webhook half that a fetch failed: there may be another form of the message."""
         request = WebhookRequest(
             method="GET", url=errand.url, event="unfetched", headers={}, body=b""
         )
@@ -248,7 +248,7 @@ class Errands:
             await self._fetched(self._fetching.account(errand), request)
         except DatabaseAwayError:
             raise
-        except Exception:  # noqa: BLE001 - it is given up all the same
+        except Exception:  # noqa: BLE001 - the errand is given up all the same
             _log.exception("nothing else could be had", **_ids(errand))
 
 

@@ -1,4 +1,4 @@
-"""Fetching: a provider's file or answer, with its account's credentials, from where it now is."""
+"""Fetching: a file or an answer from a provider, with the credentials of the account."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ class Fetching:
         )
 
     async def answer(self, account: Account, url: str) -> File:
-        """What the provider answers at a URL of its API; raises a `DownloadError`."""
+        """The provider's answer at a URL of its API; raises a `DownloadError`."""
         return await self._get(account, _rebased(url, account.api_url))
 
     async def file(self, account: Account, url: str) -> File:
-        """The file itself, from wherever the provider's answer says it is.
+        """The file itself, also if the provider first answers with its URL.
 
         Raises a `DownloadError`.
         """
@@ -77,7 +77,7 @@ class Fetching:
         )
 
     def _at(self, account: Account, url: str) -> str:
-        """A URL of the provider itself, at the base address that the environment names instead."""
+        """A URL; one of the provider itself at the base address that the environment names."""
         if account.api_url is None or origin_of(url) == origin_of(account.api_url):
             return url
         is_theirs = bool(self._providers[account.provider].authorize(account, url))

@@ -1,8 +1,8 @@
 """The accounts that webhooks name, with their credentials opened, cached for five seconds.
 
-A provider that calls one URL for all senders of an app names them by its own ids. Which account has
-which is sealed with its credentials, so it is kept here once it was opened, and only accounts that
-were changed are opened again.
+A provider that calls one URL for all senders of an app names a sender by its own id, which is
+sealed with the credentials of an account. Opened ids are kept here, and only accounts that were
+changed are opened again.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from gateway.vault import Vault, VaultError
 _log = logger(__name__)
 
 _ACCOUNT_SECONDS = 5.0
-# Seconds after which senders are read anew where what is known of them does not do.
+# Seconds after which senders are read anew, if a sender is not among the known ones.
 ANEW_SECONDS = 1.0
 _KNOWN_ACCOUNTS = 10_000
-# Accounts that are opened at once.
+# How many accounts are opened at once.
 _AT_ONCE = 200
 _ID_CHARACTERS = 36
 
@@ -51,14 +51,14 @@ class _Known:
 
 @dataclass(slots=True)
 class _Senders:
-    """The senders of an organization's accounts at one provider, as they were `read_at`."""
+    """The senders of an organization's accounts at one provider, as of `read_at`."""
 
     read_at: float = -float("inf")
-    # By account, those in use first: when it was changed, and the provider's id of its sender.
+    # By account, active ones first: when it was changed, and the provider's id of its sender.
     named: dict[UUID, tuple[datetime, str | None]] = field(default_factory=dict)
     accounts: dict[str | None, list[UUID]] = field(default_factory=dict)
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
-    # When they could not be read, and why: so much for all who wait then.
+    # When reading them failed, and why: that is the result for all who waited for it.
     failed_at: float = -float("inf")
     failure: str | None = None
 
@@ -78,7 +78,7 @@ class HookAccounts:
     async def named(self, provider: str, account_id: str, event: str) -> Account:
         """The account that a webhook's path names; raises `UnknownHookError`."""
         row = PROVIDERS.get(provider)
-        # Python reads a UUID with any number of hyphens, and the cache would keep the text.
+        # `UUID` takes a text with any number of hyphens, which the cache would keep.
         if row is None or event not in row.events or len(account_id) > _ID_CHARACTERS:
             raise UnknownHookError
         try:
@@ -91,7 +91,7 @@ class HookAccounts:
         return account
 
     async def by_id(self, account_id: UUID) -> Account | None:
-        """The account; None where there is none, or no such provider in this version."""
+        """The account; None if there is none, or this version does not have its provider."""
         known = self._known.get(account_id)
         if known is None or known.until < time.monotonic():
             account = await self._open(account_id)
@@ -106,8 +106,8 @@ class HookAccounts:
     async def siblings(
         self, account: Account, sender_ids: Collection[str], *, anew: bool = False
     ) -> dict[str, list[Account]]:
-        """The organization's other accounts at the same provider that have these senders, those in
-        use first; cached as long, or, where that is known to be wrong, `anew` for a second."""
+        """By sender, the organization's other accounts at the same provider that have it, active
+        ones first; cached as long as accounts are, or, with `anew`, for one second."""
         if len(self._senders) >= _KNOWN_ACCOUNTS:
             self._senders.clear()
         senders = self._senders.setdefault((account.organization_id, account.provider), _Senders())
@@ -121,14 +121,14 @@ class HookAccounts:
         return found
 
     def forget(self, account_id: UUID) -> None:
-        """Read an account anew the next time: it is new, or was changed."""
+        """Read an account anew the next time, because it is new or was changed."""
         self._known.pop(account_id, None)
         for senders in self._senders.values():
             senders.read_at = -float("inf")
 
     async def _read_once(self, senders: _Senders, account: Account, oldest: float) -> None:
-        """Read the senders if they were read before `oldest`; who waits meanwhile has the outcome,
-        too, lest each tries for as long in its turn."""
+        """Read the senders if they were read before `oldest`. All who wait meanwhile share the
+        result: otherwise each would try for as long, one after the other."""
         asked_at = time.monotonic()
         async with senders.reading:
             if senders.failure is not None and senders.failed_at >= asked_at:
@@ -148,7 +148,7 @@ class HookAccounts:
         at = time.monotonic()
         async with self._database.as_service() as db:
             versions = await accounts.versions(db, account.organization_id, account.provider)
-            # Of each account what is said here is older than what is opened below, or the same.
+            # These versions are at most as new as the credentials that are opened below.
             changed = [
                 each
                 for each, version in versions.items()
@@ -169,8 +169,8 @@ class HookAccounts:
     def _sender_id(
         self, account: Account, sibling: UUID, credentials: bytes, name: str
     ) -> str | None:
-        """The provider's id of an account's sender; None where its credentials do not open, which
-        is in the way of no other account."""
+        """The provider's id of an account's sender; None if its credentials cannot be opened, which
+        must not hinder the other accounts."""
         try:
             return self._vault.open(account.organization_id, credentials).get(name)
         except VaultError as error:

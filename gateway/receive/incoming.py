@@ -1,4 +1,4 @@
-"""From what a provider told to what is stored of it: rows, events and statements, as values."""
+"""From events of webhooks to what is stored of them: rows and events of messages, as values."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ADDITION = "addition"
 
 @dataclass(frozen=True, slots=True)
 class KeptFiles:
-    """The files of one message: as it shows them, and as they are kept or to be fetched."""
+    """The files of one message: as it shows them, and as rows of files kept or to be fetched."""
 
     shown: list[Attachment] = field(default_factory=list)
     media: list[NewMedia] = field(default_factory=list)
@@ -33,9 +33,9 @@ class KeptFiles:
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """An inbound message under the id that it is stored under, and where it came in.
+    """An inbound message with its account and the id that it is stored under.
 
-    `at` is when, where that is long ago.
+    `at` is when it came, if that is long ago.
     """
 
     account: Account
@@ -46,7 +46,7 @@ class Arrived:
 
 
 def by_id(account: Account, inbound: Sequence[Inbound]) -> dict[UUID, Inbound]:
-    """The messages of a request by their ids; of those with one id the first, which is stored."""
+    """The messages of a request by their ids; of several with the same id the first."""
     known: dict[UUID, Inbound] = {}
     for message in inbound:
         known.setdefault(message_id(account, message), message)
@@ -54,10 +54,10 @@ def by_id(account: Account, inbound: Sequence[Inbound]) -> dict[UUID, Inbound]:
 
 
 def message_id(account: Account, message: Inbound) -> UUID:
-    """The same message again has the same id: the primary key refuses the second.
+    """The same id for the same message, so that the primary key refuses a second copy.
 
-    By the provider's id; a Message-ID is anybody's word, and one letter may go to several of our
-    mailboxes, so to whom an e-mail came and what it says count, too.
+    It is derived from the provider's id. Of an e-mail that is the Message-ID, which anybody can
+    forge, and one mail may go to several of our mailboxes: so addresses and content count, too.
     """
     if message.channel is not Channel.EMAIL:
         return derived_id(account.id, "inbound", message.external_id)
@@ -73,7 +73,7 @@ def message_id(account: Account, message: Inbound) -> UUID:
 
 
 def addition_event(account: Account, addition: Addition, about: UUID) -> Event:
-    """More of a message as an event of it."""
+    """An addition as an event of its message."""
     return Event(
         organization_id=account.organization_id,
         message_id=about,
@@ -93,7 +93,7 @@ def unmatched(
     at: datetime | None = None,
     consent: Sequence[ConsentChange] = (),
 ) -> Row:
-    """A report whose message is not known yet, as it is kept, with what it said about consent.
+    """A report whose message is not known yet, as it is kept, with the consent changes about it.
 
     `at` is when it came, if not now.
     """
@@ -116,7 +116,7 @@ def unmatched(
 
 
 def kept_addition(account: Account, addition: Addition) -> Row:
-    """More of a message that is not known yet, as it is kept beside reports."""
+    """An addition to a message that is not known yet, kept in the form of a report."""
     return {
         "organization_id": account.organization_id,
         "account_id": account.id,
@@ -158,17 +158,17 @@ def read_addition(event: Event) -> Addition | None:
 
 
 def inbound_row(arrived: Arrived, known: writers.Owners, answered: Answered | None) -> Row:
-    """An inbound message as it is stored under its id, with the contact who wrote it.
+    """The row of an inbound message, with the contact who wrote it.
 
-    `known` are leads and clients by their addresses; where nobody has its own, the message that it
-    answers tells who it was.
+    `known` are leads and clients by their addresses. If none of them has the sender's, the contact
+    is that of the message `answered`.
     """
     message, files = arrived.message, arrived.files.shown
     contact = writers.owner(message, known)
     if answered is not None and not any(contact.values()):
         contact = {"lead": answered.lead_id, "client": answered.client_id}
     metadata: Row = {"provider": dict(message.detail)}
-    # What the HTML calls its pictures, by their place among the attachments.
+    # The names by which the HTML refers to its pictures, with their places among the attachments.
     named = {file.content_id: n for n, file in enumerate(files) if file.content_id}
     if named:
         metadata["provider"]["content_ids"] = named
@@ -195,5 +195,5 @@ def inbound_row(arrived: Arrived, known: writers.Owners, answered: Answered | No
 
 
 def _by_now(told: datetime | None) -> datetime | None:
-    """When they wrote, but not later than now: what follows from it must not last longer."""
+    """When they wrote, but not later than now, so that WhatsApp's window does not last longer."""
     return None if told is None else min(told, datetime.now(UTC))

@@ -1,4 +1,4 @@
-"""What of a kept request is lost: all of it that is not stored already."""
+"""Which events of a kept request were lost: those that are not stored already."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from webhooks.model import (
     WebhookRequest,
 )
 
-# Mails that are remembered while others are replayed: those with one Message-ID come soon.
+# Mails that are remembered while others are replayed: mails with the same Message-ID follow soon.
 _REMEMBERED = 10_000
 
 
 def dated(event: WebhookEvent, at: datetime) -> WebhookEvent:
-    """What tells no time, or a later one, happened when its request came.
+    """The event, dated not later than its request.
 
-    The time is part of what makes a report the same one: it gets this one when it is stored.
+    Reports are dated only when they are stored, because their own time is part of their identity.
     """
     if isinstance(event, Inbound | Addition | ConsentChange | Renamed):
         return replace(event, occurred_at=min(event.occurred_at or at, at))
@@ -53,9 +53,10 @@ async def inbound(
 ) -> tuple[dict[UUID, Inbound], list[UUID]]:
     """The messages that are not stored, by their ids; and the ids of the files of the others.
 
-    A mail's id depends on what is read of it, and that may be more, or other, by now. The one that
-    has its Message-ID, which is anybody's word, is that mail if it came with the request, and is
-    none of the others that are replayed: `read_as` are their ids by those they are stored under.
+    The id of a mail depends on its content as we read it, which another version may read in another
+    way. A stored mail with the same Message-ID (which anybody can forge) is taken for this one if
+    it was stored with this request and is not another one that is replayed: `read_as` has the ids
+    of those, by the ids that they are stored under.
     """
     by_id = incoming.by_id(account, told)
     if not by_id:
@@ -82,21 +83,21 @@ async def inbound(
 
 
 def _is_same(mail: Inbound, own_id: UUID, row: Known, read_as: Mapping[UUID, UUID]) -> bool:
-    """Whether a mail is the one that is stored, under another id."""
+    """Whether a mail is the one that is stored in this row, under another id."""
     if row.external_id != mail.external_id:
         return False
     if row.id in read_as:
-        return read_as[row.id] == own_id  # its provider told of it twice
+        return read_as[row.id] == own_id  # the same mail came in two requests
     return row.came_then and (row.to_address == mail.to_address or not row.is_others)
 
 
 async def unfetched(
     db: Connection, raw: RawRequest, at: datetime, fetches: Sequence[Fetch]
 ) -> list[Fetch]:
-    """What no worker has fetched: its answer is kept, and applied again itself.
+    """The fetches that no worker has done. If one was done, its answer is a kept request itself.
 
-    What could not be fetched is tried again, unless something else was fetched instead. Nothing is
-    visited again: an address that confirms something may have been taken back since.
+    A fetch that failed is tried again, unless another form was fetched instead. Nothing is visited
+    again: what a URL confirmed then may have been revoked since.
     """
     parse = PROVIDERS[raw.provider].webhook.parse
     left = []
@@ -114,8 +115,8 @@ async def unfetched(
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What is to be recorded; `unmatched` of both are about no message. `files` are the ids of the
-    files of other additions."""
+    """Reports and additions to record, `unmatched` of which have no message; and the ids of the
+    `files` of additions that were recorded before."""
 
     told: Sequence[StatusReport]
     additions: Sequence[Addition]
@@ -130,11 +131,11 @@ async def matched(
     additions: Sequence[Addition],
     at: datetime,
 ) -> Left:
-    """Reports without those about inbound calls, and additions that no message has got.
+    """The reports and additions of a request that were not recorded.
 
-    A report that does not say whose call it is about was taken for one of ours, or is an event of
-    the call since that came in. An error that is known in other words is no second one; nor is what
-    an equal message was told instead.
+    Without reports about inbound calls: a report that does not say whose call it is was recorded
+    for one of ours, or as an event of the call once that came in. An error that was recorded in
+    other words is not recorded again, nor is a report that an equal message got instead.
     """
     organization_id = account.organization_id
     keys = [(organization_id, account.provider, each.message_id, each.external_id) for each in told]
@@ -176,7 +177,8 @@ async def _told_to_equal_ones(
     found: Mapping[int, UUID],
     known: Mapping[str, Sequence[UUID]],
 ) -> set[int]:
-    """Which of them another message was told: the one that they name, or one with their id."""
+    """The numbers of the reports that another message got: the one that they name, or one with the
+    same provider's id."""
     events = {
         event_id(other, report_name(told[n])): (n, other)
         for n, about in found.items()
@@ -201,7 +203,7 @@ async def _added(
     additions: Sequence[Addition],
     known: Mapping[str, Sequence[UUID]],
 ) -> dict[int, UUID]:
-    """Which of them a message with their external id has got, and which message that is."""
+    """The numbers of the additions that a message with their external id has, with that message."""
     events = {
         event_id(about, each.key): (n, about)
         for n, each in enumerate(additions)

@@ -1,4 +1,4 @@
-"""Webhook requests as they came, kept for a while as evidence, without the secrets in them."""
+"""Webhook requests as they came, kept for a while, without the secrets in them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gateway.store.requests import RawRequest
 from gateway.store.values import storable
 from webhooks.model import WebhookRequest
 
-# Those that a webhook half reads, and that are no secrets.
+# Headers that webhook halves read and that contain no secrets.
 _KEPT_HEADERS = (
     "content-type",
     "user-agent",
@@ -27,7 +27,7 @@ _USER = re.compile(r"^(https?://)[^/?#]*@")
 
 
 def raw_request(account: Account, request: WebhookRequest) -> RawRequest:
-    """What is kept of a request that `account` has made."""
+    """A request to the webhook of `account`, as it is kept."""
     return RawRequest(
         organization_id=account.organization_id,
         id=new_id(),
@@ -44,7 +44,7 @@ def raw_request(account: Account, request: WebhookRequest) -> RawRequest:
 def without_secrets(url: str) -> str:
     """The URL with its secret masked, and without user and password.
 
-    Nobody needs them any more: a stored request is not verified again.
+    They are not needed any more: a stored request is not verified again.
     """
     return _PARAMETER.sub(_masked, _USER.sub(r"\1", url))
 

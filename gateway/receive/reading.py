@@ -1,7 +1,7 @@
-"""Reading: what a request tells, and what people say about consent in the messages that it brings.
+"""Reading: the events of a request, and what its messages say about consent.
 
-The second is read here unless the provider's row says that its half does it: forgotten there, it
-would let us write to people who said STOP.
+The latter is read here unless the provider's row says that its own half does it. So a provider that
+is added without thinking of it does not let us write to people who said STOP.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from webhooks.model import ConsentChange, Inbound, Reason, WebhookEvent, Webhook
 
 
 def read(row: Provider, request: WebhookRequest) -> Sequence[WebhookEvent]:
-    """The events of a verified request of this provider's; raises `Unreadable`."""
+    """The events of a verified request of this provider; raises `Unreadable`."""
     events = row.webhook.parse(request)
     messages = [] if row.reads_consent else events_of(events, Inbound)
     said = [change for each in messages if (change := _said(each)) is not None]
@@ -24,7 +24,7 @@ def read(row: Provider, request: WebhookRequest) -> Sequence[WebhookEvent]:
 
 
 def _said(message: Inbound) -> ConsentChange | None:
-    """That whoever wrote it wants no more messages, or wants them again."""
+    """The wish of a message's author to get no more messages, or to get them again, if any."""
     wish = consent.read(message.body, message.channel)
     if wish not in (Consent.STOP, Consent.START):
         return None
@@ -34,7 +34,7 @@ def _said(message: Inbound) -> ConsentChange | None:
         is_lifted=wish is Consent.START,
         address=message.from_address,
         word=wish,
-        # No provider's name: a key that a half makes is another one.
+        # Without the provider's name, which begins the keys that halves make.
         key=f"inbound:{message.external_id}:{wish}",
         occurred_at=message.occurred_at,
         detail={"message": message.external_id, "text": message.body, "to": message.to_address},

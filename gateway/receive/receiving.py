@@ -2,7 +2,7 @@
 
 One transaction keeps the raw request, appends the events, and advances the rows by the one status
 statement; a report about a message that we do not know yet is kept, and applied once we do. Files
-that come with a request are stored before that; what it only links to a worker fetches later.
+in the request are stored before that; files that it only links to are fetched later by a worker.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gateway.lately import Lately
 from gateway.media.files import Files
 from gateway.observability.logs import logger
 from gateway.observability.metrics import Metrics
-from gateway.receive import incoming, reading
+from gateway.receive import incoming, reading, reporting
 from gateway.receive.applying import Applying, events_of
 from gateway.receive.arriving import Arriving
 from gateway.receive.hook_accounts import HookAccounts
@@ -50,14 +50,14 @@ _log = logger(__name__)
 
 # Certificates that are cached.
 _KNOWN_CERTIFICATES = 100
-# Bytes of a request that takes longer to read than to hand to a thread, and is not stored together
-# with others; and the events that are mails, of which a KiB that is all tags takes ten ms to read.
+# From so many bytes on, a request takes longer to read than to hand to a thread, and is not stored
+# together with others. So is any mail handed to one: a KiB of nothing but tags takes 10 ms to read.
 _LARGE = 32 * 2**10
 _MAILS = frozenset(event for row in PROVIDERS.values() for event in row.large_events)
-# Seconds until it is told again that events about other senders come to an account's URL: they may
-# do so for ever.
+# Seconds until it is logged again that events about other senders come to an account's URL: that
+# may go on for ever.
 _QUIET = 600.0
-# Characters that are logged of the id of a sender, which is as long as a request says.
+# Characters that are logged of a sender's id, which in a request may be of any length.
 _SHOWN = 64
 
 T = TypeVar("T")
@@ -81,12 +81,12 @@ class Receiving:
         self._certificates: dict[str, bytes] = {}
         self._around = Around()
         self._reporting = Reporting(database, metrics)
-        self._arriving = Arriving(database, vault, self._reporting, metrics)
+        self._arriving = Arriving(database, vault, metrics)
         self._applying = Applying(files, self._arriving)
         self._recipients = Recipients(database)
 
     async def close(self) -> None:
-        """Finish what is under way behind the answers."""
+        """Finish the work that goes on after requests were answered."""
         await self._recipients.close()
 
     async def receive(
@@ -126,8 +126,8 @@ class Receiving:
         others: Counter[str],
         accounts: HookAccounts,
     ) -> None:
-        """Store the events about these senders, by how many there are, for the accounts that have
-        them; what none can have is kept raw, told of, and counted."""
+        """Store the events about other senders for the accounts that have these senders. `others`
+        has their numbers; events that no account can have are kept raw, logged and counted."""
         left = dict(others)
         for anew in (False, True):
             found = await accounts.siblings(account, left, anew=anew)
@@ -160,7 +160,7 @@ class Receiving:
         )
 
     async def _store_as(self, account: Account, request: WebhookRequest) -> bool:
-        """Store the events about this account's sender, if the request verifies for it, too."""
+        """Store the events about this account's sender, if its own secret verifies the request."""
         try:
             await self.verify(account, request)
         except InvalidSignature:
@@ -190,7 +190,7 @@ class Receiving:
         if not rest:
             await self._reporting.store(received)
             return
-        # The ids are digests of the files, too: computed in a thread where these are large.
+        # In a thread if large: the ids are digests that include the files.
         inbound = await _in_thread(request, incoming.by_id, account, events_of(events, Inbound))
         arrived = await self._applying.arrived(account, inbound)
         has_call = any(message.channel is Channel.CALL for message in inbound.values())
@@ -209,14 +209,14 @@ class Receiving:
         arrived: Sequence[Arrived],
         wait: Wait,
     ) -> None:
-        """Store a request with other events than messages and reports, in its own transaction: it
-        locks more rows than theirs do."""
+        """Store a request that also has events other than messages and reports, in a transaction of
+        its own: it locks more rows."""
         organization_id = received.account.organization_id
         async with self._database.as_service(share_of=organization_id, patience=wait.seconds) as db:
             await requests.keep(db, [received.request])
             applied = await self._applying.apply(db, received, events, arrived, waits=wait.for_rows)
         await placing.join(self._database, organization_id, applied.placed)
-        self._reporting.count(applied.told)
+        reporting.count(self._metrics, applied.told)
         self._arriving.count(applied.arrived)
 
     async def _certificate(self, url: str) -> bytes:
@@ -232,8 +232,8 @@ class Receiving:
 async def _in_thread(
     request: WebhookRequest, do: Callable[P, T], *args: P.args, **more: P.kwargs
 ) -> T:
-    """Call `do`; in a thread where the request is large or a mail, of which a short one may take
-    long to read, so that it does not block the others."""
+    """Call `do`; in a thread if the request is large or a mail, so that it does not block others:
+    even a short mail may take long to read."""
     if len(request.body) < _LARGE and request.event not in _MAILS:
         return do(*args, **more)
     return await asyncio.to_thread(do, *args, **more)

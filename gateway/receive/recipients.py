@@ -1,4 +1,4 @@
-"""Recipients: reports on WhatsApp name people by number and user id, who may write under either."""
+"""Recipients: reports of WhatsApp name a person by number and user id, and both may write to us."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _log = logger(__name__)
 # Seconds to wait for a conversation that another transaction has locked.
 _PATIENCE = 1
 _MOST = 100
-# How many people are remembered, who are looked up once.
+# How many people are remembered, so that each is looked up once.
 _KNOWN = 50_000
-# How many people may wait to be learned, and how many conversations are joined for one request: who
-# is left out is told by the next report.
+# How many people may wait to be learned, and how many conversations are joined for one request: the
+# next report names whoever is left out.
 _WAITING = 1000
 _JOINS = 10
-# Seconds for what is under way when the process ends.
+# Seconds to finish when the process ends.
 _AT_END = 2.0
 
 # An organization, and some of its recipients.
@@ -38,7 +38,7 @@ _Told = tuple[UUID, frozenset[Addresses]]
 
 
 class Recipients:
-    """Learns which addresses recipients have."""
+    """Learns which addresses belong to the same recipient."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -56,11 +56,11 @@ class Recipients:
         )
 
     def learn(self, organization_id: UUID, told: Sequence[StatusReport]) -> None:
-        """Let recipients be in their conversations under all their addresses, and let what they
-        said hold for all of them.
+        """Put all addresses of a recipient into one conversation, and let what was said about
+        consent under one of them hold for all.
 
-        Behind the answer to whoever told the reports, which are stored: they would only tell them
-        again. What fails here, or is too much, is told by the next report.
+        In the background: the reports are stored, so their provider gets its answer. If this fails,
+        or there is too much of it, the next report tries it again.
         """
         wanted = {(organization_id, each.recipient) for each in told if each.recipient}
         news = sorted(wanted - self._known - self._waiting)[: _WAITING - len(self._waiting)]
@@ -73,7 +73,7 @@ class Recipients:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """Finish what is under way, within seconds: the process is about to end."""
+        """Finish what is under way, within seconds, because the process ends."""
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=_AT_END)
             for each in late:
@@ -83,7 +83,7 @@ class Recipients:
     async def _learn_or_drop(self, organization_id: UUID, people: Sequence[Addresses]) -> None:
         try:
             await self._learn_now(organization_id, people)
-        except Exception as error:  # noqa: BLE001 - nobody waits for it, and the next report tells
+        except Exception as error:  # noqa: BLE001 - nobody waits for it; the next report tries again
             said = {"organization_id": str(organization_id), "error": repr(error)}
             _log.warning("recipients were not linked", **said)
         finally:
@@ -107,7 +107,7 @@ class Recipients:
             wanted[organization_id] |= people
         found: dict[UUID, dict[Addresses, Placed]] = {}
         async with self._database.as_service(patience=_PATIENCE, seconds=ANSWER_SECONDS) as db:
-            for organization_id in sorted(wanted):  # one order for everybody
+            for organization_id in sorted(wanted):  # the same order everywhere: no deadlocks
                 people_of = sorted(wanted[organization_id])
                 found[organization_id] = await placing.known_by(db, organization_id, people_of)
             for organization_id, placed in found.items():

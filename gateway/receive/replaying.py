@@ -1,9 +1,9 @@
-"""Replaying: requests that are kept are read again, and what was lost of them is stored.
+"""Replaying: kept requests are read again, and those of their events that were lost are stored.
 
-They go the way of those that come in now, without what must happen only once: they were verified
-when they came and are kept already, nobody is answered, and nothing is undone that was done since.
-Whatever tells no time happened when its request came. One request after the other, in the order in
-which they came, each in its own transaction; the same once more changes nothing.
+They take the same way as new requests, except for what must happen only once: they are not verified
+or kept again, nobody is answered, and nothing that was done since is undone. An event without a
+time is dated by its request. Requests are replayed in the order in which they came, each in its own
+transaction; a second replay changes nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from gateway.receive import lost, reading
 from gateway.receive.applying import Applied, Applying, events_of
 from gateway.receive.arriving import Arriving
 from gateway.receive.hook_accounts import HookAccounts
-from gateway.receive.reporting import Received, Reporting
+from gateway.receive.reporting import Received
 from gateway.registry import PROVIDERS, Provider
 from gateway.store import media, requests
 from gateway.store.database import Database
@@ -48,17 +48,17 @@ from webhooks.model import (
 
 _log = logger(__name__)
 
-# Requests whose ids are read at once; their bodies are read one after the other.
+# How many ids of requests are read at once; their bodies are read one after the other.
 _AT_ONCE = 500
-# Failures that are listed; all of them are counted.
+# How many failures are listed; all of them are counted.
 _LISTED = 20
 _BEGINNING, _FIRST = datetime(2000, 1, 1, tzinfo=UTC), UUID(int=0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wanted:
-    """Which requests: `account` (organization, id), received since and before; a `trial` changes
-    nothing."""
+    """Which requests: of `account` (organization, id), received from `since` on and before `until`;
+    a trial changes nothing."""
 
     account: tuple[UUID, UUID] | None = None
     since: datetime | None = None
@@ -81,8 +81,8 @@ class Replayed:
     """What became of the requests, and of the events in them.
 
     `new` events were not stored before, `known` ones were; `unmatched` ones are reports about
-    messages that are not stored, `unknown` ones are nothing that the gateway knows. `reached` is
-    when the last request was received that was looked at.
+    messages that are not stored, `unknown` ones the gateway does not understand. `reached` is when
+    the last request that was looked at was received.
     """
 
     requests: int = 0
@@ -97,7 +97,7 @@ class Replayed:
 
 
 class Replaying:
-    """Applies kept requests again."""
+    """Applies kept requests again; `_read_as` as in `lost.inbound`."""
 
     def __init__(
         self,
@@ -106,20 +106,20 @@ class Replaying:
         files: Files,
         accounts: HookAccounts,
     ) -> None:
-        metrics = Metrics()  # nobody's: what is replayed is not what comes in now
+        metrics = Metrics()  # discarded: replayed requests must not be counted as new ones
         self._database = database
         self._accounts = accounts
         self._around = Around()
         self._read_as: dict[UUID, UUID] = {}
-        arriving = Arriving(database, vault, Reporting(database, metrics), metrics)
-        self._applying = Applying(files, arriving)
+        self._applying = Applying(files, Arriving(database, vault, metrics))
 
     async def replay(
         self, wanted: Wanted, told: Callable[[Replayed], None] = lambda _: None
     ) -> Replayed:
-        """Apply the wanted requests, those excepted that come meanwhile; `told` how far it is.
+        """Apply the wanted requests, without those that come meanwhile; `told` is called with the
+        progress.
 
-        A request that cannot be applied keeps no other from it. Raises `DatabaseAwayError`.
+        A request that cannot be applied does not stop the others. Raises `DatabaseAwayError`.
         """
         result = Replayed()
         async with self._database.as_service() as db:
@@ -142,7 +142,7 @@ class Replaying:
         async with self._database.as_service() as db:
             raw = await requests.get(db, kept.organization_id, kept.id)
         if raw is None:
-            return  # its time was over just now
+            return  # it was deleted just now, because of its age
         result.requests += 1
         result.reached = kept.received_at
         try:
@@ -209,7 +209,7 @@ class Replaying:
                 )
                 others += await lost.unfetched(db, raw, at, events_of(events, Fetch))
         additions = events_of(events, Addition)
-        if is_trial:  # files are stored outside of the transaction, and would stay
+        if is_trial:  # files are stored outside of the transaction, and would not be rolled back
             inbound = {own_id: replace(each, attachments=()) for own_id, each in inbound.items()}
             additions = [replace(each, attachments=()) for each in additions]
         arrived = await self._applying.arrived(account, inbound, at)
@@ -234,7 +234,7 @@ class Replaying:
         applied, unmatched = await once_more(lambda: self._around(store), UNDONE)
         if not is_trial:
             await placing.join(self._database, account.organization_id, applied.placed)
-        # One wish of a person may be said of several addresses.
+        # One change of consent may be stored for several addresses.
         new = min(applied.new, len(events) - unmatched)
         result.events += len(events)
         result.new += new
@@ -254,7 +254,7 @@ def _as_request(raw: RawRequest, row: Provider, account: Account) -> WebhookRequ
 
 
 def _is_of_one_app(row: Provider, account: Account, sibling: Account) -> bool:
-    """Whether the request would verify for the sibling, too: its signature is not kept."""
+    """Whether a sibling's secret would verify the request, too; its signature is not kept."""
     secrets = [
         {own for name in row.app_secrets if (own := each.credentials.get(name))}
         for each in (account, sibling)

@@ -1,4 +1,4 @@
-"""Reporting: providers' reports about our messages, stored for all concurrent requests at once."""
+"""Reporting: providers' reports about our messages, those of concurrent requests together."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ from webhooks.model import ConsentChange, StatusReport
 
 _log = logger(__name__)
 
-# Reports in one statement: `record` searches all of them for each message, so not thousands.
+# How many reports one statement takes: `record` searches all of them for each message.
 _AT_ONCE = 300
-# Seconds to wait for what is locked, where reports are only kept.
+# Seconds to wait for locks while reports are only kept.
 _PATIENCE = 4
-# Whose answers decide which message has an id of theirs, as reports do.
+# The providers whose answers to questions give ids to messages, as reports do.
 _ASKED = frozenset(name for name, row in PROVIDERS.items() if row.can_be_asked)
 
-# A report, whose account told it, when its request came (see `Received`), and its message.
+# The account that a report came for, the report, `at` of its request (see `Received`), its message.
 _Said = tuple[Account, StatusReport, datetime | None, UUID]
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One verified request with the reports in it; `at` is when it came, where that is long ago."""
+    """One verified request with its reports; `at` is when it came, if that is long ago."""
 
     account: Account
     request: RawRequest
@@ -56,7 +56,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a message advanced to, and who told it."""
+    """How a message advanced, and the provider that reported it."""
 
     provider: str
     advance: Advance
@@ -84,25 +84,25 @@ class Reporting:
             owner=lambda received: received.account.organization_id,
             most=_AT_ONCE,
         )
-        # Organizations whose reports could not be applied in time: a worker applies them.
+        # Organizations whose reports could not be applied in time: a worker will apply them.
         self._late: Lately[UUID] = Lately()
 
     async def store(self, received: Received) -> None:
-        """Store a request that holds nothing but reports.
+        """Store a request that contains only reports.
 
-        Raises `DatabaseAwayError`, or `FullError` where too much waits.
+        Raises `DatabaseAwayError`, or `FullError` if too much waits.
         """
         size = max(1, len(received.told))
         organization_id = received.account.organization_id
         if organization_id in self._late:
-            with suppress(HeldError):  # a report by our own id alone cannot be kept for later
+            with suppress(HeldError):  # a report with only our own id cannot be kept
                 await self._aside(received, size=size)
                 return
         try:
             await self._batching(received, size=size)
         except OF_ITS_ROWS as error:
-            # A trigger of another program's waits for something, say, or is slow. The provider
-            # waits for seconds, and may not come again.
+            # Perhaps a trigger of another program waits or is slow. The provider waits only for
+            # seconds, and may not come again.
             await self._aside(received, size=size)
             _log.warning("reports are applied later", error=str(error), **_of(received))
             self._late.add(organization_id)
@@ -114,13 +114,13 @@ class Reporting:
             raise
         except Exception:
             if len(batch) > 1:
-                raise  # each alone
-            # Perhaps another program's trigger on messages. The provider's retries would end before
-            # that is mended, so the reports are kept, and a worker tries until they can be applied.
+                raise  # `Batching` tries each alone
+            # Perhaps a trigger of another program on messages. The provider's retries may end
+            # before that is fixed, so the reports are kept, and a worker tries to apply them.
             _log.exception("reports could not be applied")
             told = []
             await self._put_aside(batch)
-        self.count(told)
+        count(self._metrics, told)
         return [None] * len(batch)
 
     async def _store_now(self, batch: Sequence[Received], wait: Wait) -> list[Told]:
@@ -136,13 +136,10 @@ class Reporting:
             await record(db, batch, applies=False)
         return [None] * len(batch)
 
-    def count(self, told: Sequence[Told]) -> None:
-        """Metrics and log lines, once it is stored: a failed transaction is tried again."""
-        count(self._metrics, told)
-
 
 def count(metrics: Metrics, told: Sequence[Told]) -> None:
-    """Metrics and log lines of what is stored."""
+    """Count and log stored reports; called after the commit, because a failed transaction is tried
+    again."""
     now = datetime.now(UTC)
     for each in told:
         metrics.advanced(each.advance, each.provider, now)
@@ -175,9 +172,9 @@ async def record(
 ) -> list[Told]:
     """Record the reports of requests; keep those about messages that we do not know yet.
 
-    Unless it `waits`, those about locked messages are kept, too; unless it `applies`, all of them
-    are. A worker records what was kept as soon as it can, with what the requests say about
-    `consent`. Raises `HeldError` for a report that has no external id to be kept under.
+    Without `waits`, reports about locked messages are kept, too, and without `applies` all of them.
+    A worker records kept ones as soon as it can, with the changes of `consent` that belong to them.
+    Raises `HeldError` for a report without an external id under which it could be kept.
     """
     said = [(each.account, report, each.at) for each in batch for report in each.told]
     found: dict[int, UUID] = {}
@@ -211,27 +208,23 @@ async def record(
 
 
 async def _see_that_they_are_found(db: Connection, held: Sequence[_Said]) -> None:
-    """Raise `HeldError` for a report that could not be found again once it is kept.
-
-    Kept reports are matched with their messages by the provider's id alone.
-    """
+    """Raise `HeldError` for a report that would not be matched with its message if it were kept:
+    kept reports are matched only by the provider's id."""
     known = await reports.external_ids(
         db, [(account.organization_id, about) for account, _, _, about in held]
     )
     for account, report, _, about in held:
         its_id = known.get(about)
         if its_id is None and PROVIDERS[account.provider].can_be_asked:
-            its_id = (
-                report.external_id
-            )  # it will be known, at the latest when the provider is asked
+            its_id = report.external_id  # it will be known once the provider is asked
         if report.external_id is None or its_id != report.external_id:
             raise HeldError("another transaction holds the message of a report")
 
 
 async def _record_known(db: Connection, said: list[_Said], *, waits: bool) -> list[Told]:
     if len(said) > _AT_ONCE:
-        # Each statement locks its rows in the order of their ids; sorted, all of them together do,
-        # too: two requests about the same messages never deadlock.
+        # Each statement locks its rows in the order of their ids. Sorted like this, several of them
+        # do, too, so that two requests about the same messages never deadlock.
         said.sort(key=lambda each: each[3])
     told: list[Told] = []
     for start in range(0, len(said), _AT_ONCE):
@@ -239,7 +232,7 @@ async def _record_known(db: Connection, said: list[_Said], *, waits: bool) -> li
         events = [report_event(account, report, about, at) for account, report, at, about in some]
         advances = await reports.record(db, events, waits=waits)
         open_ones = {a.message_id for a in advances if a.status == Status.UNKNOWN}
-        # A delay, say, which gives no status: nothing more may come.
+        # Such as a delay, which gives no status: it may be the last report.
         named = {e.message_id: e for e in events if e.message_id in open_ones and e.external_id}
         advances += await reports.record(db, [has_it(event) for event in named.values()])
         providers = {about: account.provider for account, _, _, about in some}

@@ -1,8 +1,8 @@
-"""Reports that were missed: kept while their message's external id was being stored.
+"""Reports that were missed: kept while the external id of their message was being stored.
 
-Neither of the two transactions saw the other. Nobody knows which reports that happened to, so all
-kept ones are looked at; most, maybe millions, are about messages that are not ours. What is told of
-a call while it comes in is kept and found in the same way.
+Neither of the two transactions saw the other. It is not known which reports that happened to, so
+all kept ones are looked at; most of them, maybe millions, are about messages that are not ours. The
+same goes for reports about an inbound call that is just being stored.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ from gateway.store.reports import Event
 
 _log = logger(__name__)
 
-# Two transactions that did not see each other end less than this apart.
+# Two transactions that did not see each other end within this time.
 _OVERLAP = timedelta(minutes=10)
-# Reports in one look, and looks beside that at the newest, in one call.
+# How many reports one look takes, and how many looks one call of `apply` takes after the first.
 _AT_ONCE = 1000
 _STEPS = 10
-# Seconds until what could not be recorded is tried again; where that is more than so many messages
-# of an organization, it is all of its reports.
+# Seconds until reports that could not be recorded are tried again; if they are about more than
+# `_FEW` messages of an organization, all reports of that organization wait.
 _AGAIN = 60.0
 _FEW = 10
-# Seconds to wait for what others hold.
+# Seconds to wait for locks.
 _PATIENCE = 1
-# Seconds for a statement that only shows whether it ends.
+# Seconds for a statement that only shows whether it succeeds.
 _BRIEFLY = 3
-# Seconds to look whose reports cannot be recorded, and until it is looked at those that it was not
-# looked at by then.
+# Seconds to find out whose reports cannot be recorded, and until that goes on for the organizations
+# that were not examined in that time.
 _LOOK, _SOON = 10.0, 1.0
 
 
 class UnmatchedReports:
-    """Walks through kept reports from the newest back: through all once, then only recent ones.
+    """Walks through kept reports from the newest back: once through all, then only recent ones.
 
-    Each call looks at the newest first, then continues its walk by `steps` looks at `at_once`
+    Each call looks at the newest first, and then continues its walk by `steps` looks at `at_once`
     reports each: no statement takes long, and new reports never wait for old ones.
     """
 
@@ -65,17 +65,17 @@ class UnmatchedReports:
         self._at_once = at_once
         self._steps = steps
         self._seconds = seconds
-        # How far back this walk goes, and the next one; where it stands, None when it is over.
+        # How far back this walk goes, and the next one; where this one is, None when it is over.
         self._since: datetime | None = None
         self._next_since: datetime | None = None
         self._reached: datetime | None = None
-        # Whether this walk has met a report that had to stay because its message was locked.
+        # Whether this walk has met a report whose message was locked, so that it stays.
         self._is_held = False
-        # Messages and organizations whose reports cannot be recorded: they are left for a while.
+        # Messages and organizations whose reports cannot be recorded: left out for a while.
         self._out: Lately[UUID] = Lately()
 
     async def apply(self) -> int:
-        """Apply the missed reports that this call finds; how many it looked at."""
+        """Apply the missed reports that this call finds; returns how many it looked at."""
         newest = await self._look(None)
         looked = newest.looked
         self._is_held |= newest.is_held
@@ -89,13 +89,13 @@ class UnmatchedReports:
             self._is_held |= step.is_held
             self._reached = step.reached
         if self._reached is None:
-            if not self._is_held:  # else the next walk comes by once more
+            if not self._is_held:  # otherwise the next walk goes as far back as this one
                 self._since = self._next_since
             self._is_held = False
         return looked
 
     async def _look(self, before: datetime | None) -> kept_reports.Look:
-        """Look at some; reports that the rows of their messages refuse are left for a minute."""
+        """Look at some; reports that cannot be recorded are left out for a minute."""
         found: list[Event] = []
         try:
             return await self._apply(before, found)
@@ -116,7 +116,7 @@ class UnmatchedReports:
             if await self._can_be_recorded(own):
                 continue
             refused = await self._refused(own, until)
-            # Empty where only all of them together are refused.
+            # None if only all of them together are refused.
             out = refused if 0 < len(refused) <= _FEW else [organization_id]
             for one in out:
                 self._out.add(one, _AGAIN)
@@ -141,11 +141,11 @@ class UnmatchedReports:
         )
 
     async def _leave_out_slow(self, before: datetime | None, until: float) -> None:
-        """Leave those alone whose messages are not found in time: else nobody's would be."""
+        """Leave out organizations whose messages are not found in time: they block the others."""
         async with self._database.as_service() as db:
             whose = await kept_reports.whose_missed(db, self._since, before, self._at_once)
         waiting = sorted(whose.difference(self._out))
-        random.shuffle(waiting)  # each time others, if the time is not enough for all
+        random.shuffle(waiting)  # so that others are examined each time, if time is too short
         for one in waiting:
             if time.monotonic() >= until:
                 self._out.add(one, _SOON)
@@ -160,10 +160,8 @@ class UnmatchedReports:
         return await self._goes_well(find)
 
     async def _refused(self, events: Sequence[Event], until: float) -> list[UUID]:
-        """The messages whose reports cannot be recorded, found in halves until there are too many.
-
-        Empty where they were not found in time.
-        """
+        """The messages whose reports cannot be recorded, found by halving until there are too many;
+        none if they were not found in time."""
         refused: list[UUID] = []
         left = [sorted({event.message_id for event in events})]
         while left and len(refused) <= _FEW:
@@ -181,12 +179,12 @@ class UnmatchedReports:
     async def _can_be_recorded(self, events: Sequence[Event]) -> bool:
         async def record(db: Connection) -> None:
             await additions.apply_kept(db, events)
-            await judge_now(db)  # of what is recorded already, too
+            await judge_now(db)  # also about what was recorded before this
 
         return await self._goes_well(record)
 
     async def _goes_well(self, do: Callable[[Connection], Awaitable[None]]) -> bool:
-        """Whether that ends soon, and nothing refuses it; nothing of it stays."""
+        """Whether `do` succeeds, and soon; it is rolled back."""
         try:
             async with self._database.as_service(
                 planned_once=True, patience=_PATIENCE, seconds=self._seconds or _BRIEFLY
@@ -199,5 +197,5 @@ class UnmatchedReports:
             return False
         except DatabaseAwayError:
             raise
-        except Exception:  # noqa: BLE001 - that is the question
+        except Exception:  # noqa: BLE001 - any error is the answer
             return False

@@ -1,4 +1,4 @@
-"""Who wrote an inbound message: their addresses, their contact, and what they answer."""
+"""The author of an inbound message: addresses, contact, and the message that is answered."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from gateway.store.conversations import Place
 from gateway.store.suppressions import Answered, Person, Written
 from webhooks.model import Inbound
 
-# What WhatsApp tells of a person, or of an earlier message: it opens no window, which
-# "request_welcome" does, where somebody has opened the chat and written nothing yet.
+# Types of messages in which WhatsApp itself tells something about a person or an earlier message:
+# they open no window. "request_welcome" does: somebody has opened the chat, and not written yet.
 # https://developers.facebook.com/docs/whatsapp/cloud-api/phone-numbers/conversational-components
 _NOT_WRITTEN = ("system", "unsupported", "edit", "revoke")
-# For a message that only the WhatsApp Business app has; the other code of "unsupported" also stands
-# for a pinned message, for example.
+# The code of "unsupported" for a message that only the WhatsApp Business app shows; its other code
+# also stands for a pinned message, for example.
 # https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/reference/messages/unsupported/
 _UNAVAILABLE = "131060"
 
-# By kind, lead or client; and by `addresses.identity` of what is theirs.
+# By kind, lead or client; and those by `addresses.identity` of their addresses.
 Owner = Mapping[str, UUID | None]
 Owners = Mapping[str, Owner]
 
@@ -36,9 +36,9 @@ def place(
     known: Owners,
     answered: Answered | None,
 ) -> Place:
-    """What tells the conversation of an inbound message: who wrote it, not what it answers.
+    """What determines the conversation of an inbound message: its author, not what it answers.
 
-    Anybody may answer a mail that was sent on to them: that does not make them the same person.
+    Anybody may answer a mail that was forwarded to them: that does not make them the same person.
     """
     contact = owner(message, known)
     return Place(
@@ -51,8 +51,8 @@ def place(
 
 
 def _own_addresses(message: Inbound, answered: Answered | None) -> list[str]:
-    """All addresses that the one who wrote is known by: WhatsApp has user ids beside numbers, and
-    tells of new ones."""
+    """All known addresses of the author: WhatsApp has user ids beside numbers, and announces new
+    ones."""
     user_id, new = (_text(message.detail.get(name)) for name in ("user_id", "new_address"))
     known_as = [user_id] if whatsapp.is_user_id(user_id) else []
     if message.channel is Channel.WHATSAPP and new:
@@ -63,8 +63,8 @@ def _own_addresses(message: Inbound, answered: Answered | None) -> list[str]:
 
 
 def person(message: Inbound, answered: Answered | None, before: datetime | None) -> list[Person]:
-    """The one who wrote, with all their addresses; not where WhatsApp tells of new ones, of which
-    a `Renamed` of its own tells, too."""
+    """The author with all addresses; none if WhatsApp announces a new one, because there is also a
+    `Renamed` for that."""
     if message.detail.get("type") == "system":
         return []
     return [Person(_own_addresses(message, answered), before)]
@@ -75,7 +75,7 @@ def _text(told: object) -> str:
 
 
 def owners(known: Sequence[Mapping[str, Any]]) -> Owners:
-    """Of each address of leads and clients, which are newest first, the newest ones who have it."""
+    """By address, the newest lead and the newest client who have it; `known` is newest first."""
     found: dict[str, dict[str, UUID | None]] = {}
     for row in reversed(known):
         for each in addresses.identities(row, row["country"]):
@@ -84,15 +84,15 @@ def owners(known: Sequence[Mapping[str, Any]]) -> Owners:
 
 
 def owner(message: Inbound, known: Owners) -> Owner:
-    """The lead and the client whose own address the sender's is."""
+    """The lead and the client who have the sender's address."""
     return known.get(addresses.identity(message.from_address), _NOBODY)
 
 
 def written(message: Inbound, answered: Answered | None) -> list[Written]:
-    """That they wrote: what WhatsApp's window and the threads of e-mails are known from.
+    """Records that they wrote, for WhatsApp's window and the threads of e-mails.
 
-    An e-mail belongs to the thread of the one that it answers: it may have come to our reply
-    address, and from another one of theirs. On WhatsApp the window opens for all their addresses.
+    An e-mail joins the thread of the one that it answers, though it may have come to our reply
+    address, or from another address of theirs. WhatsApp's window opens for all their addresses.
     """
     is_kept = message.channel in (Channel.EMAIL, Channel.WHATSAPP)
     is_hidden = message.detail.get("error_code") == _UNAVAILABLE
@@ -116,9 +116,9 @@ def written(message: Inbound, answered: Answered | None) -> list[Written]:
 
 
 def candidates(message: Inbound) -> tuple[list[UUID], list[str]]:
-    """What an inbound message says that it answers: our ids, and a provider's, the nearest first.
+    """The messages that an inbound one may answer: our ids, and provider's ids, nearest first.
 
-    Our Message-IDs have our id before the @; a provider that gives its own has its id there.
+    Before the @ of a Message-ID is our own id, or, if the provider replaces it, the provider's.
     """
     ids: list[UUID] = []
     external: list[str] = [message.quotes] if message.quotes else []
@@ -133,7 +133,7 @@ def candidates(message: Inbound) -> tuple[list[UUID], list[str]]:
 
 
 def is_theirs(message: Inbound, answered: Answered) -> bool:
-    """Whether the one who answers is the one who was written to: anybody can name a message."""
+    """Whether the author is who we wrote to: anybody can name a message of ours."""
     other = (
         answered.to_address if answered.direction == Direction.OUTBOUND else answered.from_address
     )
@@ -145,9 +145,9 @@ def is_theirs(message: Inbound, answered: Answered) -> bool:
 
 
 def _hides_number(message: Inbound, answered: Answered) -> bool:
-    """Whether one whom WhatsApp names by user id alone answers what we sent to their number.
+    """Whether an author whom WhatsApp names only by user id answers a message to their number.
 
-    WhatsApp says what is answered, not the person, and nobody else was sent it.
+    It is WhatsApp that says which message is answered, and nobody else got that message.
     """
     return (
         message.channel is Channel.WHATSAPP

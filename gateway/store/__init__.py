@@ -1,4 +1,2 @@
-"""Every query of the service. One method, one named block of `sql/queries/`; sessions' own apart.
-
-With `gateway.schema`, the only code that knows of asyncpg.
-"""
+"""Every query of the service: each function runs a named block of `sql/queries/`, apart from
+statements about a session or transaction. Only this and `gateway.schema` import asyncpg."""

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from gateway.store.database import Connection, Staff
 from gateway.store.paging import Cursor, Page, after, page
-from gateway.store.sql import queries
+from gateway.store.sql import fetch_row, fetch_rows, queries
 from gateway.store.values import Row, as_json
 
 _SQL = queries("accounts")
@@ -53,12 +53,11 @@ async def insert_staff(
 
 async def staff_by_email(db: Connection, email: str) -> Row | None:
     """The member of staff with this e-mail address; of several spellings, the exact one."""
-    row = await db.fetchrow(_SQL["staff_by_email"], email)
-    return dict(row) if row else None
+    return await fetch_row(db, _SQL["staff_by_email"], email)
 
 
 async def staff_of_mailbox(db: Connection, email: str) -> list[UUID]:
-    """The `auth_id` of whoever has this e-mail address, in each organization that has one."""
+    """The `auth_id` of each member of staff with this e-mail address, in any organization."""
     return [row["auth_id"] for row in await db.fetch(_SQL["staff_of_mailbox"], email)]
 
 
@@ -84,8 +83,7 @@ async def insert_api_key(
 
 async def api_keys_by_prefix(db: Connection, prefixes: Sequence[str]) -> list[Row]:
     """The keys with these prefixes that are not revoked; two keys rarely share a prefix."""
-    rows = await db.fetch(_SQL["api_keys_by_prefix"], list(prefixes))
-    return [dict(row) for row in rows]
+    return await fetch_rows(db, _SQL["api_keys_by_prefix"], list(prefixes))
 
 
 async def list_api_keys(
@@ -99,8 +97,7 @@ async def list_api_keys(
 
 async def get_api_key(db: Connection, organization_id: UUID, key_id: UUID) -> Row | None:
     """One key, without its digest."""
-    row = await db.fetchrow(_SQL["get_api_key"], organization_id, key_id)
-    return dict(row) if row else None
+    return await fetch_row(db, _SQL["get_api_key"], organization_id, key_id)
 
 
 async def revoke_api_key(db: Connection, organization_id: UUID, key_id: UUID) -> bool:
@@ -133,8 +130,7 @@ async def list_accounts(
 
 async def get_account(db: Connection, organization_id: UUID, account_id: UUID) -> Row | None:
     """One account, without its credentials."""
-    row = await db.fetchrow(_SQL["get_account"], organization_id, account_id)
-    return dict(row) if row else None
+    return await fetch_row(db, _SQL["get_account"], organization_id, account_id)
 
 
 async def update_account(
@@ -147,10 +143,10 @@ async def update_account(
     credentials: bytes | None,
     same_as: datetime | None,
 ) -> None:
-    """Change what is not None.
+    """Change the values that are not None.
 
-    `same_as`: the credentials are of the same account at the provider as those that were stored at
-    that time, unless others were stored since; None: they are of another one.
+    `same_as`: the new credentials are of the same account at the provider as those stored at that
+    time, if these have not been changed since; None: they are of another one.
     """
     if credentials is not None:
         await db.execute(
@@ -160,9 +156,9 @@ async def update_account(
 
 
 async def delete_account(db: Connection, organization_id: UUID, account_id: UUID) -> bool:
-    """Delete an account with its senders; False where there is none.
+    """Delete an account with its senders, requests and kept reports; False if there is none.
 
-    And with all that came in for it, in one statement: see `forget_what_came`.
+    One statement deletes all of it, so most is deleted before: see `forget_what_came`.
     """
     return await db.fetchval(_SQL["delete_account"], organization_id, account_id) is not None
 
@@ -210,7 +206,7 @@ async def insert_sender(
     is_default: bool,
     rate: float | None,
 ) -> None:
-    """Store a sender; a new default takes the place of the old one."""
+    """Store a sender; a new default replaces the old one."""
     if is_default:
         await _clear_default(db, organization_id, channel)
     await db.execute(
@@ -241,8 +237,7 @@ async def list_senders(
 
 async def get_sender(db: Connection, organization_id: UUID, sender_id: UUID) -> Row | None:
     """One sender."""
-    row = await db.fetchrow(_SQL["get_sender"], organization_id, sender_id)
-    return dict(row) if row else None
+    return await fetch_row(db, _SQL["get_sender"], organization_id, sender_id)
 
 
 async def update_sender(

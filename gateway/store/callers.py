@@ -1,4 +1,4 @@
-"""Callers who stay for longer than one request."""
+"""Whether callers are still known, for streams that outlast one request; and colleagues."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def still_known(db: Connection, callers: Collection[Caller]) -> set[Caller
 
 
 async def is_colleague(db: Connection, organization_id: UUID, staff_id: UUID) -> bool:
-    """Whether this is a member of staff of the organization, and active."""
+    """Whether this is an active member of staff of the organization."""
     found: bool = await db.fetchval(_SQL["is_colleague"], organization_id, staff_id)
     return found
 

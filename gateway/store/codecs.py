@@ -16,14 +16,14 @@ import orjson
 if TYPE_CHECKING:
     from gateway.store.database import Direct
 
-# Stands for JSON that cannot be read: of a type that nobody expects, so it is refused where it
-# matters, and visible where it is shown.
+# In place of JSON that cannot be read. A text, where an object or a list is expected: so it is
+# refused where that matters, and visible where it is shown.
 UNREADABLE = "[JSON that cannot be read]"
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-# Python's first and last moment in microseconds, and what stands for times outside: a day inside,
-# so that it exists in every time zone.
+# Python's first and last moment in microseconds, and the times that replace those outside: a day
+# within the range, so that they exist in every time zone.
 _FIRST = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _LAST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _BEFORE, _BEHIND = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Leads and clients, and the context in which a request to send is read."""
+"""Leads and clients, and everything that requests to send refer to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from uuid import UUID
 
 from gateway.store.database import Connection
 from gateway.store.paging import MOST_BYTES, Cursor, Page, after, cut_page
-from gateway.store.sql import queries
+from gateway.store.sql import fetch_row, fetch_rows, queries
 from gateway.store.values import Row, as_json
 
 _SQL = queries("contacts")
@@ -36,7 +36,7 @@ class Wanted:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Context:
-    """What was found of it: rows as dicts, `known` newest first."""
+    """The rows that were found, as dicts; `known` are newest first."""
 
     country: str | None
     leads: list[Row]
@@ -79,8 +79,7 @@ async def by_address(
     db: Connection, organization_id: UUID, tails: Sequence[str], emails: Sequence[str]
 ) -> list[Row]:
     """Leads and clients that may have these addresses, newest first; each names the country."""
-    rows = await db.fetch(_SQL["by_address"], organization_id, list(tails), list(emails))
-    return [dict(row) for row in rows]
+    return await fetch_rows(db, _SQL["by_address"], organization_id, list(tails), list(emails))
 
 
 async def search(
@@ -93,10 +92,7 @@ async def search(
     cursor: Cursor | None,
     limit: int,
 ) -> Page:
-    """One page of leads or clients, newest first.
-
-    The one with which they come to `MOST_BYTES` is the page's last.
-    """
+    """One page of leads or clients, newest first, which ends once it has `MOST_BYTES`."""
     rows = await db.fetch(
         _SQL[f"list_{kind}s"],
         organization_id,
@@ -111,8 +107,7 @@ async def search(
 
 async def get(db: Connection, kind: Kind, organization_id: UUID, contact_id: UUID) -> Row | None:
     """One lead or client."""
-    row = await db.fetchrow(_SQL[f"get_{kind}"], organization_id, contact_id)
-    return dict(row) if row else None
+    return await fetch_row(db, _SQL[f"get_{kind}"], organization_id, contact_id)
 
 
 async def insert(

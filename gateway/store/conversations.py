@@ -1,4 +1,4 @@
-"""Conversations: where a message belongs, and what staff see of them and do with them."""
+"""Conversations: to which one a message belongs, and what staff see of them and do with them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from uuid import UUID
 from channels.frozen import frozen
 from gateway.store.database import Connection
 from gateway.store.paging import Cursor, Page, after, cut_page
-from gateway.store.sql import queries
+from gateway.store.sql import fetch_row, queries
 from gateway.store.telling import note
 from gateway.store.values import Row, as_json, as_stored, storable
 
@@ -20,11 +20,11 @@ _SQL = queries("conversations")
 
 @frozen
 class Place:
-    """A message that is about to be stored, and what tells its conversation.
+    """A message that is about to be stored, and what determines its conversation.
 
-    `seed` is its id. Of `addresses`, all of the other end, the first decides. `lead_id` and
-    `client_id` are those who have one of them, not whom a caller names. `conversation_id` is where
-    an address belongs that has no conversation yet, when somebody said so.
+    `seed` is its id. `addresses` are those of the person at the other end; the first one decides.
+    `lead_id` and `client_id` are those who have one of the addresses, whomever a caller names.
+    `conversation_id`: if the address has no conversation yet, it gets this one.
     """
 
     seed: UUID
@@ -37,9 +37,9 @@ class Place:
 
 @frozen
 class Placed:
-    """The conversation of a message; `joins` is another one of the same person, to be joined.
+    """The conversation of a message; `joins` is another one of the same person, to be merged.
 
-    `is_news`: what was said under one of its addresses may not hold for the others yet.
+    `is_news`: addresses came together, so consent must be inherited between them.
     """
 
     conversation_id: UUID
@@ -58,7 +58,7 @@ class ConversationFilter:
 
 
 async def place(db: Connection, organization_id: UUID, places: Sequence[Place]) -> list[Placed]:
-    """The conversation of each, in order; made where there is none, and locked until the end."""
+    """The conversation of each, in order; created if there is none, and locked until the commit."""
     wanted = [
         {
             "n": n,
@@ -71,10 +71,9 @@ async def place(db: Connection, organization_id: UUID, places: Sequence[Place]) 
         }
         for n, each in enumerate(places)
     ]
-    if any(len(each.addresses) > 1 for each in places):
-        rows = await db.fetch(_SQL["place_people"], organization_id, as_stored(wanted))
-    else:
-        rows = await db.fetch(_SQL["place"], organization_id, as_stored(wanted))
+    has_several = any(len(each.addresses) > 1 for each in places)
+    statement = _SQL["place_people"] if has_several else _SQL["place"]
+    rows = await db.fetch(statement, organization_id, as_stored(wanted))
     found = {
         row["n"]: Placed(
             conversation_id=row["conversation_id"],
@@ -89,17 +88,18 @@ async def place(db: Connection, organization_id: UUID, places: Sequence[Place]) 
 async def set_name(
     db: Connection, organization_id: UUID, conversation_id: UUID, name: str | None, at: datetime
 ) -> None:
-    """What they called themselves at a time long ago, unless they have written since."""
+    """Set the name that they used at a time long ago, unless they have written since."""
     await db.execute(_SQL["set_name"], organization_id, conversation_id, storable(name), at)
 
 
 async def join(db: Connection, organization_id: UUID, one: UUID, other: UUID) -> bool | None:
-    """Join two conversations of one person; None as `merge`.
+    """Merge two conversations of one person; returns None as `merge` does.
 
-    False if that has been done, or if staff say who they are, or merge one of them elsewhere.
+    False if that has been done, or if staff have linked one of them to a contact, or are merging it
+    into another conversation.
     """
     note(db, [organization_id])
-    # First, so that what follows sees what was done while this waited.
+    # First, so that the next statement sees what was committed while this one waited.
     await db.execute(_SQL["hold_both"], organization_id, [one, other])
     joined: bool | None = await db.fetchval(_SQL["join"], organization_id, one, other)
     return joined
@@ -108,8 +108,8 @@ async def join(db: Connection, organization_id: UUID, one: UUID, other: UUID) ->
 async def merge(db: Connection, organization_id: UUID, *, merged: UUID, kept: UUID) -> bool | None:
     """Make one conversation part of another; False if either does not exist (any more).
 
-    None where it is long: its oldest messages have moved, call it again. False, too, where it is
-    being merged into another one, or that one into it (`merging_into`).
+    None if it is long: some of its messages have moved, oldest first, and it must be called again.
+    Also False if it is being merged into a third one, or the other one into it (`merging_into`).
     """
     note(db, [organization_id])
     done: bool | None = await db.fetchval(_SQL["merge"], organization_id, merged, kept)
@@ -130,8 +130,8 @@ async def search(
 ) -> Page:
     """One page of conversations with their last messages, the latest first.
 
-    The conversation with which their texts come to `most_bytes` is the page's last; None: of the
-    messages what a line shows, and the beginnings of their texts.
+    It ends with the conversation whose text reaches `most_bytes`; None: messages come without
+    their whole texts, with as much as a line shows.
     """
     # A generic plan cannot fold away the filters that are not given.
     await db.execute("SET LOCAL plan_cache_mode = force_custom_plan")
@@ -160,7 +160,7 @@ async def numbers(db: Connection, organization_id: UUID, conversation_id: UUID) 
 
 
 async def current(db: Connection, organization_id: UUID, conversation_id: UUID) -> UUID | None:
-    """The id that it has now: another one where it was merged; None where there is none."""
+    """Its present id, which is another one if it was merged; None if there is none."""
     found: UUID | None = await db.fetchval(_SQL["current"], organization_id, conversation_id)
     return found
 
@@ -168,7 +168,7 @@ async def current(db: Connection, organization_id: UUID, conversation_id: UUID) 
 async def whereabouts(
     db: Connection, organization_id: UUID, conversation_id: UUID
 ) -> tuple[Any, ...] | None:
-    """Where its messages are: another value whenever some went to another one."""
+    """A value that changes whenever some of its messages move to another conversation."""
     row = await db.fetchrow(_SQL["whereabouts"], organization_id, conversation_id)
     return tuple(row) if row else None
 
@@ -195,27 +195,25 @@ async def with_last_messages(
 async def reply(
     db: Connection, organization_id: UUID, conversation_id: UUID, channel: str | None
 ) -> Row | None:
-    """What a reply goes by (on a channel, or on any): the message, its address and our sender.
+    """The message that a reply follows (on a channel, or on any), with both addresses.
 
-    `id, channel, is_theirs, subject, their_address, our_address`; None where nothing was said.
+    `id, channel, is_theirs, subject, their_address, our_address`; None if there is no message.
     """
-    row = await db.fetchrow(_SQL["reply"], organization_id, conversation_id, channel)
-    return dict(row) if row else None
+    return await fetch_row(db, _SQL["reply"], organization_id, conversation_id, channel)
 
 
 async def hold(db: Connection, organization_id: UUID, conversation_id: UUID) -> None:
-    """From here on nothing is said in it until this transaction is over."""
+    """Lock a conversation: until this transaction ends, no message is added to it."""
     await db.execute(_SQL["hold"], organization_id, [conversation_id])
 
 
 async def change(
     db: Connection, organization_id: UUID, conversation_id: UUID, changes: Mapping[str, Any]
 ) -> bool:
-    """Change `status`, `assigned_to` and `read`, as given; False where there is none.
+    """Change `status`, `assigned_to` and `read`, as given; False if there is none.
 
-    As many as `unseen` stay unread where it becomes read.
-
-    Raises `ConflictError` for an assignee who is not staff of the organization.
+    If it becomes read, `unseen` messages stay unread. Raises `ConflictError` for an assignee who is
+    not staff of the organization.
     """
     return await _written(db, _SQL["change"], organization_id, conversation_id, as_json(changes))
 
@@ -223,9 +221,9 @@ async def change(
 async def link(
     db: Connection, organization_id: UUID, conversation_id: UUID, changes: Mapping[str, UUID | None]
 ) -> bool:
-    """Say who it is with: `lead_id` and `client_id`, as given; False where there is none.
+    """Link it to `lead_id` and `client_id`, as given; False if there is no such conversation.
 
-    Raises `ConflictError` for one that does not exist, or has another conversation.
+    Raises `ConflictError` for a contact that does not exist, or has another conversation.
     """
     lead_id, client_id = changes.get("lead_id"), changes.get("client_id")
     given = (lead_id, client_id, "lead_id" in changes, "client_id" in changes)
@@ -238,7 +236,7 @@ async def _written(
     note(db, [organization_id])
     if await db.fetchval(query, organization_id, conversation_id, *values) is not None:
         return True
-    # It may have been merged while this waited for it: what was said goes where it went.
+    # It may have been merged while this waited for the lock: then the change goes there.
     now = await current(db, organization_id, conversation_id)
     return now is not None and (await db.fetchval(query, organization_id, now, *values) is not None)
 
@@ -252,13 +250,13 @@ async def of_contact(
 
 
 async def merging_into(db: Connection, organization_id: UUID, conversation_id: UUID) -> list[UUID]:
-    """Where the oldest messages of a long conversation are while it is merged in steps: in the
-    first, and from there perhaps in others."""
+    """The conversations that have the oldest messages of a long one while it is merged in steps:
+    the first is its target, and that may be merging into others."""
     rows = await db.fetch(_SQL["merging_into"], organization_id, conversation_id)
     return [row["id"] for row in rows]
 
 
 async def seen(db: Connection, organization_id: UUID, addresses: Sequence[str]) -> list[str]:
-    """Which of the addresses have a conversation, in the form in which it has them."""
+    """Those of the addresses that have a conversation, as it has them."""
     rows = await db.fetch(_SQL["owned"], organization_id, list(addresses))
     return [row["written"] for row in rows]

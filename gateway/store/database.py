@@ -1,8 +1,8 @@
-"""The way to PostgreSQL: every transaction begins as somebody.
+"""The way to PostgreSQL: every transaction begins by assuming the role of its caller.
 
-A transaction costs two round trips beside its statements: one simple query that begins it, takes
-the role and says who calls, and one that commits. The pool's own reset is not needed for that
-reason (everything is LOCAL) and left out, which saves a third.
+A transaction costs two round trips beside its statements: one simple query that begins it, assumes
+the role and says who calls, and one that commits. All settings are LOCAL, so the pool's reset is
+left out, which saves a third one.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ else:  # asyncpg's classes take no parameters at run time
     Connection = Pool = Direct = Any
 
 _STATEMENT_SECONDS = 20
-# jit: no statement of ours runs long enough to be worth compiling. By the estimates for a long
-# queue the claim would be, and takes twenty times as long (where there is a JIT, as in Debian's).
-# idle_in_transaction_session_timeout: the server hears nothing for hours of a machine that vanished
-# or froze. Its locks are released once its transaction has been idle for longer than any of ours.
+# jit: no statement of ours runs long enough to be worth compiling. With a long queue the planner
+# would compile the claim, which then takes twenty times as long (on servers with JIT, as Debian's).
+# idle_in_transaction_session_timeout: the server may not notice for hours that a machine vanished
+# or froze. Its locks are released once its transaction has been idle for longer than ours ever are.
 _LIMITS = (
     f"SET LOCAL statement_timeout = '{_STATEMENT_SECONDS}s'; SET LOCAL lock_timeout = '10s';"
     " SET LOCAL idle_in_transaction_session_timeout = '30s'; SET LOCAL jit = off"
 )
-# Whoever waited for a lock reads what its holder has stored, whatever the database's default is.
+# Whatever the database's default is: after waiting for a lock, what its holder stored must be seen.
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
-# Who asks in several statements, and is told of one moment; a write there would be a mistake.
+# For several statements that must see the same moment; a write there would be a mistake.
 _BEGIN_STILL = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _SERVICE = f"{_BEGIN}; SET LOCAL ROLE service_role; {_LIMITS}"
 # One plan per connection. It must be right for tables of any size, even if it is made while they
@@ -51,7 +51,7 @@ PLANNED_ONCE = (
     "SET LOCAL plan_cache_mode = force_generic_plan;"
     " SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off"
 )
-# For what else such a transaction does.
+# Back to the default, for other statements of such a transaction.
 PLANNED_AS_EVER = (
     "SET LOCAL plan_cache_mode TO DEFAULT;"
     " SET LOCAL enable_seqscan TO DEFAULT; SET LOCAL enable_bitmapscan TO DEFAULT"
@@ -83,7 +83,7 @@ class Staff:
 
     @property
     def is_test(self) -> bool:
-        """What staff send is meant to arrive."""
+        """Never: messages of staff are meant to arrive."""
         return False
 
 
@@ -94,9 +94,9 @@ Transaction = AbstractAsyncContextManager[Connection]
 class Database:
     """A pool of connections to one database, and the transactions on it.
 
-    The callers and webhooks of one organization, if they are not batched with others, have a share
-    of it (`Shares`): while they wait, as for a row that another program has locked, or work long,
-    as on a search, there are connections for everybody else.
+    Transactions of one organization that are not batched with those of others have a share of the
+    pool (`Shares`): while they wait, as for a row that another program has locked, or take long, as
+    a search does, there are connections for everybody else.
     """
 
     def __init__(self, pool: Pool, *, patience: float = 10.0) -> None:
@@ -115,10 +115,10 @@ class Database:
         answer_within: float = _STATEMENT_SECONDS + 5,
         patience: float = 10.0,
     ) -> Database:
-        """Open the pool; it connects when it is used, so a database that is away is no obstacle.
+        """Open the pool; it connects only when it is used, so the database may be away.
 
-        `pooled`: behind a transaction pooler, where the next statement may meet another server
-        connection, which knows nothing of what was prepared (PgBouncer is found out without it).
+        `pooled`: through a transaction pooler, where the next statement may run on another server
+        connection that does not know prepared statements (PgBouncer is detected without this).
         `patience`: seconds to wait for a connection.
         """
         pool = await asyncpg.create_pool(
@@ -136,7 +136,7 @@ class Database:
         return cls(pool, patience=patience)
 
     async def close(self) -> None:
-        """Give every connection back, and cut those that do not come within seconds."""
+        """Close all connections; those that are still in use after seconds are terminated."""
         await self._telling.close()
         try:
             async with asyncio.timeout(5):
@@ -155,12 +155,12 @@ class Database:
     ) -> Transaction:
         """A transaction of the gateway itself (`service_role`).
 
-        `on_behalf` is for whom: the audit trail names a member of staff for what is changed, and
-        the transaction counts towards their organization's share. `share_of`: whose share it is if
-        nobody is named.
-        `planned_once`: for statements whose planning takes longer than their work, and that have
-        one right plan, which looks everything up by an index. `patience`: seconds to wait for what
-        others hold, where a wait would hold up more than this. `seconds`: the most for a statement.
+        - `on_behalf`: the caller for whom it is. The audit trail names a member of staff for its
+          changes, and it counts towards the share of the caller's organization.
+        - `share_of`: the organization whose share it counts towards, without a caller.
+        - `planned_once`: for statements whose planning takes longer than their execution, and which
+          have one right plan that looks everything up by an index.
+        - `patience`: seconds to wait for a lock; `seconds`: the time limit of a statement.
         """
         opening = f"{_SERVICE}; {PLANNED_ONCE}" if planned_once else _SERVICE
         if patience is not None:
@@ -172,7 +172,7 @@ class Database:
         return self._transaction(opening, on_behalf.organization_id if on_behalf else share_of)
 
     async def at_once(self, statement: str) -> None:
-        """One statement of the gateway itself, without values: one round trip instead of three."""
+        """Run one statement of the gateway itself, without parameters, in a single round trip."""
         async with self._connection() as connection, _undoing(connection):
             await _begin(connection, f"{_SERVICE}; {statement.rstrip(';')}; COMMIT")
 
@@ -181,14 +181,14 @@ class Database:
     ) -> Transaction:
         """A transaction under Row Level Security as the caller.
 
-        `is_brief`: it waits for nothing, and others wait for it, so it counts towards no share.
+        `is_brief`: it waits for no lock, and others wait for it, so it counts towards no share.
         `is_still`: it only reads, and all its statements see the same moment.
         """
         opening = _opening(caller, _BEGIN_STILL if is_still else _BEGIN)
         return self._transaction(opening, None if is_brief else caller.organization_id)
 
     def as_claims(self, auth_id: UUID) -> Transaction:
-        """A transaction as whoever this `auth_users.auth_id` is, before we know who that is."""
+        """A transaction as the member of staff with this `auth_id`, whose row is yet to be read."""
         return self._transaction(_opening_claims(auth_id))
 
     @asynccontextmanager
@@ -205,14 +205,14 @@ class Database:
 
     @asynccontextmanager
     async def _connection(self, share_of: UUID | None = None) -> AsyncIterator[Connection]:
-        """A connection of the pool. Where it does not answer, the others are not waited for either:
-        the server would have ended the statement itself, and may have gone without a word."""
+        """A connection of the pool. If it does not answer, all others are discarded, too: a server
+        that is alive would have ended the statement itself, so this one has probably vanished."""
         now = asyncio.get_running_loop().time
         until = now() + self._patience
         with plainly():
             place = await self._shares.take(share_of, until)
             try:
-                # Whose place came just in time would else have milliseconds to connect.
+                # At least a second: the place may have come just in time.
                 left = max(until - now(), min(1, self._patience))
                 async with self._pool.acquire(timeout=left) as connection:
                     place.has_connection = True
@@ -234,17 +234,17 @@ class Database:
 
 @asynccontextmanager
 async def _undoing(connection: Connection) -> AsyncIterator[None]:
-    """Where this ends early, nothing of its transaction stays, however little had begun."""
+    """Roll the transaction back if this block ends with an error."""
     try:
         yield
     except asyncpg.ReadOnlySQLTransactionError:
-        # It would lead to a standby for as long as it is open, so another one is opened.
+        # This connection leads to a standby for as long as it is open: open another one.
         connection.terminate()
         raise
     except TimeoutError:
-        raise  # nobody is left to be told
+        raise  # the server does not answer
     except BaseException:
-        # What ended the transaction matters, not that a broken connection cannot.
+        # The first error matters, not that a broken connection cannot roll back.
         with suppress(*AWAY):
             await connection.execute("ROLLBACK")
         raise

@@ -1,4 +1,4 @@
-"""Deliveries: what subscriptions are to be told, planned and sent by workers."""
+"""Deliveries of events to subscriptions, which workers plan and send."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Waiting:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
-    """Where a subscription stands, and the events it is told (none: all).
+    """A subscription's position, and the types of events that it wants (none: all).
 
-    `is_foreign`: the position is another cluster's, from which this database was restored.
+    `is_foreign`: the position is of another cluster, from which this database was restored.
     """
 
     events: Sequence[str]
@@ -42,7 +42,7 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Planned:
-    """An event that a subscription is to be told; the same has the same id."""
+    """An event that is to be delivered; the same event has the same id."""
 
     id: UUID
     type: str
@@ -52,10 +52,10 @@ class Planned:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Delivery:
-    """A due delivery that this worker holds for a while; `attempts` counts this one, too.
+    """A due delivery that this worker has leased; `attempts` counts this one, too.
 
-    `failures`: those of the attempts that ended, and not because it was taken. `is_rotating`: the
-    secret before it signs, too.
+    `failures`: how many attempts ended without success. `is_rotating`: the former secret signs,
+    too.
     """
 
     organization_id: UUID
@@ -88,7 +88,7 @@ async def look(db: Connection, most: int) -> list[Waiting]:
 
 
 async def take_place(db: Connection, organization_id: UUID, subscription_id: UUID) -> Place | None:
-    """Hold a subscription's place until the transaction ends; None while another worker has it."""
+    """Lock a subscription's place until the transaction ends; None while another worker has it."""
     row = await db.fetchrow(_SQL["take_place"], organization_id, subscription_id)
     if row is None:
         return None
@@ -108,7 +108,7 @@ async def plan(
     planned: Sequence[Planned],
     reached: Position,
 ) -> None:
-    """Store what a subscription is to be told, and the position behind it."""
+    """Store planned deliveries of a subscription, and its position after them."""
     await db.execute(
         _SQL["plan"],
         organization_id,
@@ -133,11 +133,12 @@ async def claim(
     slow: Sequence[UUID],
     of_slow: int,
 ) -> list[Delivery]:
-    """Take up to `limit` due deliveries for `seconds`; whoever ends before leaves them to others.
+    """Lease up to `limit` due deliveries for `seconds`.
 
-    `held`: whose deliveries the caller has under way, one entry for each. A subscription and an
-    organization have so many at most, and all whose receivers have failed `failing_from` times in
-    a row one each, and so many together. The organizations `slow` get `of_slow` together.
+    `held`: the holders of the deliveries that the caller has under way, one entry for each.
+    Together with those, a subscription gets at most `of_subscription` and an organization
+    `of_organization`. Subscriptions whose receivers have failed `failing_from` times in a row get
+    one each, and `of_failing` together; the organizations `slow` get `of_slow` together.
     """
     rows = await db.fetch(
         _SQL["claim"],
@@ -174,12 +175,10 @@ async def note_failure(
     failing_from: int,
     least_pause: float,
 ) -> tuple[int, float] | None:
-    """Note that an attempt failed: how many in a row, and since how many seconds.
+    """Count a failed attempt; returns how many failed in a row, and for how many seconds.
 
-    None where its subscription leads elsewhere by now, or is gone: then it means nothing.
-
-    `pause`: seconds for which nothing is sent there, from `failing_from` failures on `least_pause`
-    at least.
+    None if the subscription has another URL by now, or is gone: then it does not count. `pause`:
+    seconds for which nothing is sent there; from `failing_from` failures on at least `least_pause`.
     """
     row = await db.fetchrow(
         _SQL["note_failure"],
@@ -196,7 +195,7 @@ async def note_failure(
 async def postpone(
     db: Connection, delivery: Delivery, seconds: float, status: int | None, error: str
 ) -> None:
-    """Have a delivery tried again in some seconds, unless another worker holds it by now."""
+    """Try a delivery again in some seconds, unless another worker has leased it by now."""
     await db.execute(
         _SQL["postpone"],
         delivery.organization_id,
@@ -209,14 +208,14 @@ async def postpone(
 
 
 async def give_back(db: Connection, delivery: Delivery, seconds: float) -> None:
-    """Leave a delivery to others, in some seconds, as if nobody had taken it."""
+    """Return a delivery to the queue, due in some seconds, as if it had not been leased."""
     await db.execute(
         _SQL["give_back"], delivery.organization_id, delivery.id, delivery.attempts, seconds
     )
 
 
 async def forget(db: Connection, delivery: Delivery) -> None:
-    """Remove a delivery that nobody will be told."""
+    """Remove a delivery that will not be sent."""
     await db.execute(_SQL["forget"], delivery.organization_id, delivery.id, delivery.attempts)
 
 

@@ -1,4 +1,4 @@
-"""What staff need around a conversation."""
+"""What the pages of the inbox show around a conversation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from uuid import UUID
 
 from gateway.store.database import Connection
 from gateway.store.paging import Cursor
-from gateway.store.sql import queries
+from gateway.store.sql import fetch_rows, queries
 from gateway.store.values import Row
 
 _SQL = queries("desk")
@@ -15,7 +15,7 @@ _SQL = queries("desk")
 
 async def staff(db: Connection, organization_id: UUID) -> list[Row]:
     """`id, name` of the colleagues to whom a conversation can be assigned, by name."""
-    return [dict(row) for row in await db.fetch(_SQL["staff"], organization_id)]
+    return await fetch_rows(db, _SQL["staff"], organization_id)
 
 
 async def unread(db: Connection, organization_id: UUID) -> int:
@@ -27,7 +27,7 @@ async def unread(db: Connection, organization_id: UUID) -> int:
 async def written_since(
     db: Connection, organization_id: UUID, conversation_id: UUID, message_id: UUID | None
 ) -> int:
-    """How many messages of theirs came after one; how many there are if that is none (any more)."""
+    """How many inbound messages came after this one; if it is none (any more), all of them."""
     count: int = await db.fetchval(
         _SQL["written_since"], organization_id, conversation_id, message_id
     )
@@ -36,7 +36,7 @@ async def written_since(
 
 async def senders(db: Connection, organization_id: UUID) -> list[Row]:
     """`channel, address, is_default, provider` of the addresses that can be sent from."""
-    return [dict(row) for row in await db.fetch(_SQL["senders"], organization_id)]
+    return await fetch_rows(db, _SQL["senders"], organization_id)
 
 
 async def templates(db: Connection, organization_id: UUID, channel: str) -> list[Row]:
@@ -44,13 +44,13 @@ async def templates(db: Connection, organization_id: UUID, channel: str) -> list
 
     They come by name. `named` are the options that say which of the provider's templates each is.
     """
-    return [dict(row) for row in await db.fetch(_SQL["templates"], organization_id, channel)]
+    return await fetch_rows(db, _SQL["templates"], organization_id, channel)
 
 
 async def further_on(
     db: Connection, organization_id: UUID, conversation_id: UUID, message_id: UUID, count: int
 ) -> Cursor | None:
-    """The place of the message so many after one; None where there is none."""
+    """The place of the message that is `count` messages after this one; None if there is none."""
     row = await db.fetchrow(_SQL["further_on"], organization_id, conversation_id, message_id, count)
     return Cursor(*row) if row else None
 
@@ -72,7 +72,7 @@ async def retries(
 async def followed(
     db: Connection, organization_id: UUID, message_ids: Sequence[UUID]
 ) -> frozenset[UUID]:
-    """Those of the messages in whose place something else was sent (`fallback`)."""
+    """Those of the messages that were followed by a step of their `fallback`."""
     rows = await db.fetch(_SQL["followed"], organization_id, message_ids)
     return frozenset(row["message_id"] for row in rows)
 
@@ -89,8 +89,7 @@ async def same_name(
     db: Connection, organization_id: UUID, conversation_id: UUID, name: str
 ) -> list[Row]:
     """`id, last_message_at, channels` of other conversations with somebody of this name."""
-    rows = await db.fetch(_SQL["same_name"], organization_id, conversation_id, name)
-    return [dict(row) for row in rows]
+    return await fetch_rows(db, _SQL["same_name"], organization_id, conversation_id, name)
 
 
 async def people(db: Connection, organization_id: UUID, text: str, tail: str) -> list[Row]:
@@ -98,16 +97,14 @@ async def people(db: Connection, organization_id: UUID, text: str, tail: str) ->
 
     By the beginnings of words of their names and mailboxes, or by the end of a number.
     """
-    rows = await db.fetch(_SQL["people"], organization_id, text, tail or None)
-    return [dict(row) for row in rows]
+    return await fetch_rows(db, _SQL["people"], organization_id, text, tail or None)
 
 
 async def reached(
     db: Connection, organization_id: UUID, *, lead_id: UUID | None, client_id: UUID | None
 ) -> list[Row]:
-    """`phone, email, country` of a lead and of a client, as they are written there."""
-    rows = await db.fetch(_SQL["reached"], organization_id, lead_id, client_id)
-    return [dict(row) for row in rows]
+    """`phone, email, country` of a lead and of a client, as stored."""
+    return await fetch_rows(db, _SQL["reached"], organization_id, lead_id, client_id)
 
 
 async def belonging(

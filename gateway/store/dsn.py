@@ -1,11 +1,11 @@
-"""What is wrong with the address of a database, found before the database is used."""
+"""Checks the address of a database before the database is used."""
 
 from __future__ import annotations
 
 import asyncpg
 
 _SECONDS = 2
-# The last: no server is what target_session_attrs asks for, which a failover may change.
+# The last means that no server is what target_session_attrs wants, which a failover may change.
 _AWAY = (
     *(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError),
     asyncpg.InternalClientError,
@@ -13,10 +13,10 @@ _AWAY = (
 
 
 async def fault_of(dsn: str) -> str | None:
-    """What is wrong with an address whatever becomes of its server, on one line; else None.
+    """What is wrong with an address, on one line, if it would be wrong with any server; else None.
 
-    Some of it only the server can tell: a setting that PostgreSQL has not, as libpq's
-    `channel_binding`. One that is away, or does not answer within two seconds, tells nothing.
+    Some of that only the server can tell: a setting that PostgreSQL does not know, such as libpq's
+    `channel_binding`. If it does not answer within two seconds, the result is None.
     """
     try:
         connection = await asyncpg.connect(dsn, timeout=_SECONDS, statement_cache_size=0)

@@ -1,4 +1,4 @@
-"""asyncpg's many errors as the few that make a difference to callers."""
+"""asyncpg's many errors as a few, by what they mean to callers."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ AWAY = (
     asyncpg.exceptions.OperatorInterventionError,
     asyncpg.exceptions.InsufficientResourcesError,
     asyncpg.exceptions.TransactionRollbackError,
-    # of a login or a database that is not there (yet)
+    # a login or a database that does not exist (yet)
     asyncpg.exceptions.InvalidAuthorizationSpecificationError,
     asyncpg.exceptions.InvalidCatalogNameError,
-    asyncpg.exceptions.ObjectNotInPrerequisiteStateError,  # one that takes no connections now
+    asyncpg.exceptions.ObjectNotInPrerequisiteStateError,  # a database that takes no connections
     # a standby, or a full disk: then Supabase makes a database read-only
     asyncpg.exceptions.ReadOnlySQLTransactionError,
     # the server ended an idle transaction of ours, and with it the connection
     asyncpg.exceptions.IdleInTransactionSessionTimeoutError,
     asyncpg.exceptions.TransactionTimeoutError,
-    # its disk or its files; Supabase's pooler says with the second that it is full
+    # the server's disk or files; with the second, Supabase's pooler says that it is full
     asyncpg.exceptions.PostgresSystemError,
     asyncpg.exceptions.InternalServerError,
     OSError,
     TimeoutError,
 )
-# A pooler gave the statement to another connection than the one on which it was prepared.
+# A pooler ran the statement on another connection than the one on which it was prepared.
 _PREPARED_ELSEWHERE = (
     asyncpg.DuplicatePreparedStatementError,
     asyncpg.InvalidSQLStatementNameError,
 )
-# Each waited for the other, or read what the other was writing.
+# A deadlock, or a serialization failure.
 _ENDED_FOR_ANOTHER = (
     asyncpg.exceptions.DeadlockDetectedError,
     asyncpg.exceptions.SerializationError,
@@ -53,20 +53,21 @@ _NOT_MIGRATED = (
     asyncpg.UndefinedFunctionError,
     asyncpg.InvalidSchemaNameError,
 )
-# A row breaks a rule, perhaps another program's; or that program's trigger lacks a privilege.
+# A row violates a rule, perhaps one of another program, or a trigger raised an error.
 _AGAINST_A_RULE = (
     asyncpg.exceptions.IntegrityConstraintViolationError,
     asyncpg.exceptions.WithCheckOptionViolationError,
     asyncpg.exceptions.PLPGSQLError,
 )
-# PostgreSQL's own messages of these name no table in a field of its own, and quote no value.
+# The same, or a trigger lacks a privilege: errors without a field for the table, whose messages, if
+# they are PostgreSQL's own, quote no value.
 _AGAINST_A_RULE_IN_WORDS = (
     asyncpg.exceptions.InsufficientPrivilegeError,
     asyncpg.exceptions.StringDataRightTruncationError,  # our own columns are as long as they need
 )
 _CONFLICTS = (asyncpg.UniqueViolationError, asyncpg.ForeignKeyViolationError)
-# Where the server itself says these, they are what they say in another program's function, too;
-# that function may only say so, or pass on what another server said.
+# If the server itself raises these, they mean the same in a function of another program, too. But
+# such a function may also raise them itself, or pass them on from another server.
 _OF_THE_SERVER = (
     *_ENDED_FOR_ANOTHER,
     asyncpg.exceptions.LockNotAvailableError,
@@ -76,7 +77,7 @@ _OF_THE_SERVER = (
     asyncpg.exceptions.PostgresSystemError,
 )
 _SAYS_SO = ("exec_stmt_raise", "dblink_res_error", "pgfdw_report_error")
-# Functions under way, the innermost first; our own have a schema of their own.
+# In the context of an error: its PL functions, innermost first; ours are in the schema `gateway`.
 _FUNCTION = re.compile(r"PL/\w+ function \"?(?!gateway\.)([^\s\"]+)")
 
 
@@ -85,27 +86,27 @@ class DatabaseAwayError(Exception):
 
 
 class NoSessionError(DatabaseAwayError):
-    """A transaction pooler is in between: no connection keeps a session, now and later."""
+    """A transaction pooler is in between: no connection can keep a session."""
 
 
 class NotMigratedError(DatabaseAwayError):
-    """It has not all migrations: the same statement succeeds once it has."""
+    """The database lacks migrations: the same statement will succeed once it has them."""
 
 
 class RolledBackError(DatabaseAwayError):
-    """It was ended for another to continue, or for a changed table: certainly nothing is stored."""
+    """A deadlock, a serialization failure or a changed table ended it: nothing is stored."""
 
 
 class HeldError(DatabaseAwayError):
-    """Another transaction kept what this one needs locked for too long: nothing is stored."""
+    """Another transaction has held a lock for too long: nothing is stored."""
 
 
 class SlowError(DatabaseAwayError):
-    """A statement took longer than it may, and was ended: nothing is stored."""
+    """A statement exceeded its time limit: nothing is stored."""
 
 
 class TrialError(Exception):
-    """Raised by ourselves: it rolls back what was only a trial."""
+    """Raised by ourselves, to roll back a trial."""
 
 
 class BusyError(DatabaseAwayError):
@@ -121,10 +122,10 @@ class ConflictError(Exception):
 
 
 class RefusedError(Exception):
-    """A rule of the database that the gateway knows nothing of refuses what is to be stored.
+    """A rule of the database that the gateway does not know refuses the row.
 
-    A column of another program's that must not be null, its constraint, its trigger. `rule` says
-    which, by names alone: what else PostgreSQL tells may quote a body or an address.
+    Another program's constraint or trigger, or its column that must not be null. `rule` has only
+    names: the rest of what PostgreSQL says may quote a body or an address.
     """
 
     def __init__(self, rule: Mapping[str, str]) -> None:
@@ -136,18 +137,18 @@ class RefusedError(Exception):
         return f"a rule of the database refuses it ({named})"
 
 
-# After these certainly nothing is stored, and the transaction that was in the way has ended.
+# After these certainly nothing is stored, and the same transaction may succeed at once.
 UNDONE = (RolledBackError, ConflictError)
-# After these, too, though what was in the way may still be there.
+# After these nothing is stored, either, but their cause may still be there.
 NOT_STORED = (*UNDONE, RefusedError, HeldError, SlowError, BusyError)
 
-# These a row may cause that another program holds, or whose trigger waits or is slow.
+# Single rows may cause these: another program has them locked, or its trigger waits or is slow.
 OF_ITS_ROWS = (HeldError, SlowError)
 
 
 @contextmanager
 def plainly() -> Iterator[None]:
-    """Raise asyncpg's many errors as the classes of this module; our own mistakes as they are."""
+    """Raise asyncpg's errors as the classes of this module, except for our own mistakes."""
     try:
         with _functions_of_others():
             yield
@@ -170,7 +171,7 @@ def plainly() -> Iterator[None]:
     except asyncpg.exceptions.ClientConfigurationError as error:
         raise DatabaseAwayError(f"the address cannot be used ({_one_line(error)})") from error
     except AWAY as error:
-        # asyncpg.DataError: a parameter that we gave. A wrong certificate is both.
+        # asyncpg.DataError, a `ValueError`: a wrong parameter of ours. A bad certificate is both.
         if isinstance(error, ValueError) and not isinstance(error, OSError):
             raise
         is_slow = isinstance(error, asyncpg.exceptions.QueryCanceledError)
@@ -180,11 +181,11 @@ def plainly() -> Iterator[None]:
 
 @contextmanager
 def _functions_of_others() -> Iterator[None]:
-    """What ended in another program's trigger is that program's rule, whatever its class says."""
+    """Raise errors in another program's trigger as `RefusedError`, whatever their class is."""
     try:
         yield
     except asyncpg.PostgresError as error:
-        # Else the server ended the connection, and all that was under way on it.
+        # Otherwise the server ended the whole connection.
         is_of_a_statement = getattr(error, "severity_en", None) == "ERROR"
         is_servers = isinstance(error, _OF_THE_SERVER) and not _is_said(error)
         if is_servers or not is_of_a_statement or _function(error) is None:
@@ -207,7 +208,7 @@ def _refused(error: asyncpg.PostgresError) -> ConflictError | RefusedError:
 
 
 def _says_no_value(error: asyncpg.PostgresError) -> bool:
-    # A trigger may raise with any code, in words of its own that quote what they like.
+    # A trigger may raise an error with any code, in words of its own that may quote anything.
     return isinstance(error, _AGAINST_A_RULE_IN_WORDS) and not _is_said(error)
 
 
@@ -216,14 +217,14 @@ def _is_said(error: asyncpg.PostgresError) -> bool:
 
 
 def _function(error: asyncpg.PostgresError) -> str | None:
-    """The function of another program's in which it happened."""
+    """The function of another program in which the error occurred."""
     found = _FUNCTION.search(error.context or "")
     return found[1] if found else None
 
 
 def _is_of_another_program(error: asyncpg.PostgresError) -> bool:
-    # A new message has an id of its own, and one that came before is known by its id: no other
-    # unique index is ours, and the same row meets it whenever it comes.
+    # Messages have no other unique index of ours, and no id collides with it: new messages have new
+    # ids, and a message that comes again is recognised by its id. Trying again would not help.
     return (
         isinstance(error, asyncpg.UniqueViolationError)
         and (error.schema_name, error.table_name) == ("public", "messages")

@@ -10,17 +10,17 @@ from uuid import UUID
 
 from gateway.store.database import Connection
 from gateway.store.sql import queries
-from gateway.store.values import Row, as_json_pieces
+from gateway.store.values import Row, as_json_pieces, columns
 
 _SQL = queries("fallbacks")
 
-# A fallback is known by the message that it follows: (organization, message).
+# A fallback is identified by the message that it follows: (organization, message).
 Key = tuple[UUID, UUID]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Due:
-    """A fallback whose next step is due, locked, with the message that it follows as it is now."""
+    """A locked fallback whose next step is due, with the present state of the message before it."""
 
     organization_id: UUID
     message_id: UUID
@@ -34,12 +34,12 @@ class Due:
 
     @property
     def key(self) -> Key:
-        """What it is known by."""
+        """What identifies it."""
         return self.organization_id, self.message_id
 
 
 async def store(db: Connection, organization_id: UUID, messages: Sequence[Row]) -> None:
-    """Store what follows messages, which are stored in the same transaction."""
+    """Store the fallbacks of messages, in the transaction that stores the messages."""
     rows = [
         {
             "id": row["id"],
@@ -55,15 +55,15 @@ async def store(db: Connection, organization_id: UUID, messages: Sequence[Row]) 
 
 
 async def due(db: Connection, limit: int) -> list[Key]:
-    """Lock those that are due, fairly between organizations; which these are."""
+    """Lock due fallbacks, fairly between organizations; returns their keys."""
     return [tuple(row) for row in await db.fetch(_SQL["due"], limit)]
 
 
 async def claim(db: Connection, keys: Sequence[Key]) -> list[Due]:
-    """Lock those of these that are due and that nobody else has locked."""
+    """Lock those of these fallbacks that are due and not locked by others."""
     if not keys:
         return []
-    rows = await db.fetch(_SQL["claim"], *map(list, zip(*keys, strict=True)))
+    rows = await db.fetch(_SQL["claim"], *columns(keys))
     return [Due(**row) for row in rows]
 
 
@@ -74,7 +74,7 @@ async def still_there(
     clients: Sequence[UUID],
     templates: Sequence[UUID],
 ) -> frozenset[UUID]:
-    """Which of these have not been deleted."""
+    """The ids of those that have not been deleted."""
     rows = await db.fetch(
         _SQL["still_there"], organization_id, list(leads), list(clients), list(templates)
     )
@@ -82,18 +82,18 @@ async def still_there(
 
 
 async def take_back(db: Connection, keys: Sequence[Key]) -> frozenset[UUID]:
-    """Take messages out of the queue that surely have not left; which these were."""
+    """Remove from the queue those messages that certainly have not left; returns their ids."""
     if not keys:
         return frozenset()
-    rows = await db.fetch(_SQL["take_back"], *map(list, zip(*keys, strict=True)))
+    rows = await db.fetch(_SQL["take_back"], *columns(keys))
     return frozenset(row["message_id"] for row in rows)
 
 
 async def end(db: Connection, keys: Sequence[Key]) -> None:
-    """Nothing follows these messages any more."""
-    await db.execute(_SQL["end"], *map(list, zip(*keys, strict=True)))
+    """Remove the fallbacks of these messages."""
+    await db.execute(_SQL["end"], *columns(keys))
 
 
 async def postpone(db: Connection, keys: Sequence[Key], seconds: float) -> None:
-    """Have those that are due tried again in so many seconds."""
-    await db.execute(_SQL["postpone"], *map(list, zip(*keys, strict=True)), seconds)
+    """Try due fallbacks again in so many seconds."""
+    await db.execute(_SQL["postpone"], *columns(keys), seconds)

@@ -1,4 +1,4 @@
-"""Of items that a rule of the database refuses together, those that it takes: found in halves."""
+"""Halving: of items that a rule of the database refuses together, finds those that it accepts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ E = TypeVar("E", bound=Exception)
 
 
 async def judge_now(db: Connection) -> None:
-    """From here on this transaction meets deferred rules in each statement, not at its commit."""
+    """Let deferred constraints be checked in each statement from here on, not at the commit."""
     await db.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
 
@@ -28,10 +28,10 @@ async def in_halves(
     *,
     seconds: float = inf,
 ) -> list[T]:
-    """`do` all items that can be done, in this transaction; of each other one `refused` is told.
+    """`do` all items that can be done, in this transaction; call `refused` for each other one.
 
-    Errors of `alone` are those that single items cause; others are raised. Returns what was not
-    tried within so many seconds.
+    Errors of `alone` are caused by single items; all others are raised. Returns the items that were
+    not tried within so many seconds.
     """
     ends = time.monotonic() + seconds
     left = [items]

@@ -1,4 +1,4 @@
-"""Reports without a message yet: kept, and taken as events once it is known."""
+"""Reports whose message is not known yet: kept, and returned as events once it is."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from gateway.ids import derived_id
 from gateway.store.database import Connection
 from gateway.store.reports import Event
 from gateway.store.sql import queries
-from gateway.store.values import as_json, as_stored
+from gateway.store.values import as_json, as_stored, columns
 
 _SQL = queries("kept_reports")
-# Of a kept report's detail, what it said about consent: no part of what happened to the message.
+# The key in the detail of a kept report for its changes of consent, which are no part of the event.
 CONSENT = "consent of its recipient"
 KEPT = {"account_id", "channel", "reason", "word", "key", "occurred_at", "detail"}
 
@@ -35,16 +35,17 @@ async def take_unmatched(
     """
     if not known:
         return []
-    rows = await db.fetch(_SQL["take_unmatched"], *map(list, zip(*known, strict=True)))
+    rows = await db.fetch(_SQL["take_unmatched"], *columns(known))
     return [_kept(row) for row in rows]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Look:
-    """A look at some reports without a message: when it was, how many, and those that have one now.
+    """A look at some kept reports: `at` which time, how many, and the events of those whose message
+    is known now.
 
-    `reached` is when the oldest of them was received; None where there are no more behind it.
-    `is_held`: another transaction holds the message of some that stay.
+    `reached` is when the oldest of them was received, None if there are no older ones. `is_held`:
+    some stay because another transaction has their message locked.
     """
 
     at: datetime
@@ -63,11 +64,11 @@ async def take_missed(
     carried: Mapping[str, Sequence[str]],
     without: Sequence[UUID] = (),
 ) -> Look:
-    """Reports that were kept while their message's external id was being stored.
+    """Take the reports that were kept while the external id of their message was being stored.
 
-    Among the `limit` newest, and all of the same moment as the last, that were received after
-    `since` and before `before`; none of organizations or messages that are `without`. `carried` as
-    in `reports.resolve`.
+    Looks at the `limit` newest that were received after `since` and before `before`, and at all of
+    the same moment as the last. Leaves out organizations and messages in `without`. `carried` as in
+    `reports.resolve`.
     """
     rows = await db.fetch(
         _SQL["take_missed"], since, before, limit, list(without), as_json(carried)
@@ -94,8 +95,8 @@ async def whose_missed(
 
 
 def of_inbound(event: Event) -> Event:
-    """A kept report, now that its message is known to have come in: what did not say so was taken
-    for a report about one of ours. It changes no status, and nobody's consent."""
+    """A kept report whose message turned out to be inbound: it was read as one about a message of
+    ours, but changes neither a status nor consent."""
     return replace(event, status=None, consent=())
 
 
@@ -116,7 +117,7 @@ def _kept(row: Record) -> Event:
         detail=detail,
         provider=row["provider"],
         account_id=row["account_id"],
-        # from before this was kept it may be anything that a provider has told
+        # a report kept by an earlier version may have any value of the provider's there
         consent=[each for each in consent if isinstance(each, dict) and each.keys() >= KEPT]
         if isinstance(consent, list)
         else (),

@@ -1,7 +1,7 @@
-"""The one connection of a web process that listens, for all in it who want to hear of changes.
+"""The one connection of a web process that listens for notifications, for everything in it.
 
-What is heard says only where to look, and what is lost is found: by a look every few seconds, or
-because nothing is kept for longer than that.
+A notification only says where to look. If one is lost, that does little harm: its listeners also
+look every few seconds, or keep nothing for longer than that.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from gateway.store.listening import hear
 
 _log = logger(__name__)
 
-# Seconds until it connects again: at first, and at most, as long as it hears nothing.
+# Seconds until it connects again: at first, and at most.
 _AGAIN, _MOST = 1.0, 8.0
-# The same where a pooler is in between, which an operator has to change.
+# The same if a pooler is in between, which only an operator can change.
 _LONG = 300.0
 
 
@@ -34,13 +34,13 @@ class Listener:
 
     @property
     def hears(self) -> bool:
-        """Whether notifications arrive; a connection that broke silently is noticed in seconds."""
+        """Whether notifications arrive; that a connection broke silently shows after seconds."""
         return self._sure.is_set()
 
     def on(self, channel: str, told: Callable[[str], None], lost: Callable[[], None]) -> None:
-        """Call `told` with what is notified on a channel, and `lost` when some may be lost.
+        """Call `told` with each notification of a channel, and `lost` when some may be lost.
 
-        Before `run`; a channel may have several who listen.
+        To be called before `run`; a channel may have several listeners.
         """
         self._told.setdefault(channel, []).append(told)
         self._lost.append(lost)
@@ -59,7 +59,7 @@ class Listener:
                 if says != told:
                     _log.warning("no connection hears of changes", error=says)
                 told = says
-                # The first time it may be a slow one, through which a session can be kept.
+                # Only if it happens twice: a slow connection looks the same.
                 was_pooled, is_pooled = is_pooled, isinstance(error, NoSessionError)
                 pause = _LONG if was_pooled and is_pooled else pause
             finally:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _SQL = queries("queue")
 _SECONDS = 10
-# A server that can no longer reach us should release the lock within half a minute. This is not set
-# at login, because PgBouncer refuses every setting there that it does not know.
+# A server that cannot reach us any more should release the lock within half a minute. Not set at
+# login, because PgBouncer refuses a login with settings that it does not know.
 _KEEPALIVE = (
     "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
 )
@@ -36,9 +36,9 @@ async def listen(
 ) -> None:
     """Call `wake` for every new message, until the connection is lost.
 
-    `alive` is set while everybody can see, by a lock, that the worker of these leases lives.
-    Raises `DatabaseAwayError` when there is no connection, or it was lost, or within `patience`
-    seconds it is not sure that a session is ours.
+    `alive` is set while a lock shows the other workers that the worker of these leases lives.
+    Raises `DatabaseAwayError` if there is no connection, or it is lost, or if it does not prove
+    within `patience` seconds to keep a session.
     """
     async with _session(dsn, patience) as connection:
         try:
@@ -46,7 +46,7 @@ async def listen(
             connection.add_termination_listener(lambda _: lost.set())
             await connection.add_listener("gateway_queue", lambda *_: wake())
             if not await connection.fetchval(_SQL["hold_lease"], lease_id):
-                # Nobody else has this name: it is a connection that only we have lost.
+                # Only this worker uses the lock: a former connection that the server still has.
                 await connection.execute(_SQL["end_former"], lease_id)
                 if not await connection.fetchval(_SQL["hold_lease"], lease_id):
                     raise ConnectionError("the lock of this worker's leases is held elsewhere")
@@ -67,11 +67,12 @@ async def hear(
     *,
     patience: float = _SECONDS,
 ) -> None:
-    """Call who is `told` of a channel with what is notified there, until the connection is lost.
+    """Call the functions in `told` with the notifications of their channels, until the connection
+    is lost.
 
-    Sets `hearing` once it is sure that what we `notify` arrives, by the way that our changes take,
-    within `patience` seconds: a transaction pooler takes LISTEN and never passes one on, and `dsn`
-    may lead elsewhere. Raises `DatabaseAwayError`.
+    Sets `hearing` once a test notification, sent by `notify` in the way of all others, has arrived
+    within `patience` seconds: a transaction pooler accepts LISTEN but passes no notification on,
+    and `dsn` may lead to another database. Raises `DatabaseAwayError`.
     """
 
     def tell(*heard: object) -> None:

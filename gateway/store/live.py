@@ -1,4 +1,4 @@
-"""What has happened since a position in the stream of an organization's events."""
+"""The stream of an organization's events since a position."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _LONGEST = timedelta(days=1)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Happened:
-    """One event: of a `message` or a `conversation`, whose row is that of now.
+    """One event: of a `message` or a `conversation`, with the present `row` of that.
 
-    `about` is its id: not the row's where a conversation was merged meanwhile. `status` is None
-    where it changed none; `position` is the place behind it.
+    `about` is the id in the event, not that of the row if a conversation was merged since. `status`
+    is None if it changed none; `position` is the place after the event.
     """
 
     kind: str
@@ -48,7 +48,7 @@ class Told:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Passed:
-    """Events since a place in their order, the position after them, and whether there are more."""
+    """The same without the rows, with the position before the events and the snapshot `now`."""
 
     events: list[dict[str, Any]]
     since: Position
@@ -57,11 +57,11 @@ class Passed:
     is_more: bool
 
     def behind(self, event: Mapping[str, Any]) -> Position:
-        """The position behind one of the events."""
+        """The position after one of the events."""
         return self.since.behind(int(event["position"]), event["id"], self.now)
 
     def first(self, count: int) -> Passed:
-        """So many of the events, and the position after these."""
+        """The first `count` of the events, and the position after these."""
         if count == len(self.events):
             return self
         events = self.events[:count]
@@ -84,10 +84,10 @@ async def since(
     until: Snapshot | None = None,
     is_brief: bool = False,
 ) -> Told:
-    """What happened since a place (and could be seen in a later snapshot), `limit` at most.
+    """At most `limit` events since a place, and visible in the snapshot `until`, if it is given.
 
-    The texts of these events have `most_bytes` together; one event may have more. `is_brief`: of
-    the rows their `id` alone, of a message its `conversation_id`, too.
+    Together their texts have at most `most_bytes`, unless it is a single event. `is_brief`: rows
+    have only their `id`, those of messages also their `conversation_id`.
     """
     passed = await pass_by(db, organization_id, place, limit, until=until)
     if not is_brief and len(passed.events) > 1:
@@ -150,10 +150,10 @@ async def rows_about(
     *,
     most_bytes: int | None = None,
 ) -> dict[tuple[str, UUID], dict[str, Any]]:
-    """The messages and conversations that events are about (`kind`, `about`), as they are now.
+    """The messages and conversations of events, by `kind` and `about`, as they are now.
 
-    What has been deleted since (with its lead, its organization) is left out, and so are messages
-    whose texts have more than `most_bytes`.
+    Without those that have been deleted since (with their lead or organization), and without
+    messages whose texts have more than `most_bytes`.
     """
     found: dict[tuple[str, UUID], dict[str, Any]] = {}
     ids = list({row["about"] for row in told if row["kind"] == "message"})
@@ -170,7 +170,8 @@ async def rows_about(
 async def _fitting(
     db: Connection, organization_id: UUID, told: Sequence[Mapping[str, Any]], most_bytes: int
 ) -> int:
-    """How many events, from the first on, tell of so many bytes of text; one at least."""
+    """How many events, from the first on, have together at most so many bytes of text; at least
+    one."""
     rows = await db.fetch(_SQL["sizes"], organization_id, *_by_kind(told))
     sizes: dict[tuple[str, UUID], int] = {(row["kind"], row["about"]): row["bytes"] for row in rows}
     sums = accumulate(sizes.get((row["kind"], row["about"]), 0) for row in told)
@@ -180,7 +181,7 @@ async def _fitting(
 async def _names(
     db: Connection, organization_id: UUID, told: Collection[Mapping[str, Any]]
 ) -> dict[tuple[str, UUID], dict[str, Any]]:
-    """What they are about, with as much of it as says which one it is."""
+    """The messages and conversations of events, with only the ids that identify them."""
     rows = await db.fetch(_SQL["names"], organization_id, *_by_kind(told)) if told else []
     return {(row["kind"], row["about"]): dict(row) for row in rows}
 

@@ -1,4 +1,4 @@
-"""Files of messages, and what is still to be fetched at providers."""
+"""Files of messages, and errands to fetch something from providers."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Holder = tuple[UUID, UUID]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewMedia:
-    """A file of a message that is stored with it: kept already, or to be fetched.
+    """A new file of a message: its bytes are stored already, or to be fetched.
 
-    One that is to be fetched has a `source_url` and the account whose credentials may go there;
-    one that nobody will ever have (`failed`) the `reason`.
+    A file that is to be fetched has a `source_url` and the account whose credentials may be sent
+    there; one that cannot be had (`failed`) has the `reason`.
     """
 
     organization_id: UUID
@@ -67,10 +67,10 @@ class NewErrand:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Errand:
-    """A due errand that this worker holds for a while, with its account as it rests.
+    """A due errand that this worker has leased, with its account, whose credentials are sealed.
 
-    `attempts` counts this one too. The last two are those of the file that it is to fetch; both
-    None when there is none (any more).
+    `attempts` counts this one, too. `state` and `content_type` are those of the file to be fetched,
+    and None if there is none (any more).
     """
 
     organization_id: UUID
@@ -123,9 +123,9 @@ async def set_stored(
     storage_key: str,
     url: str,
 ) -> bool:
-    """Say that the bytes are kept, and where: in the row, in its message; the errand is done.
+    """Record in the file's row and in its message where the bytes are; this ends the errand.
 
-    False when another worker has said so before, or when the message is gone.
+    False if another worker has done that before, or if the message was deleted.
     """
     message_id = await db.fetchval(
         _SQL["set_stored"],
@@ -148,13 +148,13 @@ async def set_failed(db: Connection, errand: Errand, reason: str) -> None:
 async def fetch_again(
     db: Connection, organization_id: UUID, account_id: UUID, ids: Sequence[UUID]
 ) -> None:
-    """Have an account fetch those of its files that were given up, as far as they have a URL."""
+    """Let an account fetch again those of its files that were given up, if they have a URL."""
     if ids:
         await db.execute(_SQL["fetch_again"], organization_id, account_id, list(ids))
 
 
 async def add_errands(db: Connection, errands: Sequence[NewErrand]) -> int:
-    """Have things fetched; the same id is the same errand, once. How many are new."""
+    """Add errands; the same id is the same errand, stored once. Returns how many are new."""
     return len(await db.fetch(_SQL["add_errands"], as_stored(list(errands)))) if errands else 0
 
 
@@ -166,10 +166,11 @@ async def claim_errand(
     of_account: int = 1000,
     of_organization: int = 1000,
 ) -> Errand | None:
-    """Take a due errand for `seconds`; whoever ends before leaves it to others.
+    """Lease a due errand for `seconds`.
 
-    `held`: whose errands the caller has under way, one entry for each. They come after others, and
-    an account or organization that has so many gets none.
+    `held`: the holders of the errands that the caller has under way, one entry for each. Errands of
+    other holders come first, and an account with `of_account`, or an organization with
+    `of_organization`, gets none.
     """
     organizations = [organization_id for organization_id, _ in held]
     accounts = [account_id for _, account_id in held]
@@ -185,12 +186,12 @@ async def finish_errand(db: Connection, errand: Errand) -> None:
 
 
 async def postpone_errand(db: Connection, errand: Errand, seconds: float) -> None:
-    """Have an errand tried again in some seconds, unless another worker holds it by now."""
+    """Try an errand again in some seconds, unless another worker has leased it by now."""
     await db.execute(
         _SQL["postpone_errand"], errand.organization_id, errand.id, errand.attempts, seconds
     )
 
 
 async def give_back_errand(db: Connection, errand: Errand) -> None:
-    """Have an errand that was not ended done at once, unless another worker holds it by now."""
+    """Make an unfinished errand due at once, unless another worker has leased it by now."""
     await db.execute(_SQL["give_back_errand"], errand.organization_id, errand.id, errand.attempts)

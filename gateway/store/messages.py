@@ -10,9 +10,9 @@ from uuid import UUID
 from gateway.store.database import Connection
 from gateway.store.paging import Cursor, Page, after, page, text_bytes
 from gateway.store.searching import corresponding, searching
-from gateway.store.sql import queries
+from gateway.store.sql import fetch_row, queries
 from gateway.store.telling import note
-from gateway.store.values import Row, as_json, as_json_pieces, as_stored, storable
+from gateway.store.values import Row, as_json, as_json_pieces, as_stored, columns, storable
 
 _SQL = queries("messages")
 
@@ -37,7 +37,8 @@ class MessageFilter:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """An inbound message that is stored: whether it came at a time, and to another account."""
+    """A stored inbound message, whether it came at a certain time, and whether it went to a sender
+    of another account."""
 
     id: UUID
     external_id: str
@@ -48,7 +49,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """The first answer under an idempotency key, and of which request."""
+    """The first answer under an idempotency key, with the digest of its request."""
 
     request_hash: bytes
     answer: bytes
@@ -57,9 +58,9 @@ class Remembered:
 async def hold_leads(
     db: Connection, organization_id: UUID, leads: Sequence[UUID], *, waits: bool = True
 ) -> list[UUID]:
-    """Lock the leads that messages are about to go to: before anything else of a transaction.
+    """Lock the leads of messages, before anything else in a transaction; returns the locked ones.
 
-    Which these are: where it does not wait, none that somebody else holds.
+    Without `waits`, leads that another transaction has locked are left out.
     """
     if not leads:
         return []
@@ -71,7 +72,7 @@ async def hold_leads(
 async def touch_leads(
     db: Connection, organization_id: UUID, leads: Sequence[UUID], at: datetime
 ) -> list[UUID]:
-    """Note when a message to leads was stored; which of them nobody holds, so that it is noted."""
+    """Record when a message to leads was stored; returns those that were not locked by others."""
     rows = await db.fetch(_SQL["touch_leads"], organization_id, list(leads), at)
     return [row["id"] for row in rows]
 
@@ -79,9 +80,9 @@ async def touch_leads(
 async def accept(
     db: Connection, organization_id: UUID, messages: Sequence[Row], leads: Sequence[UUID]
 ) -> list[Row]:
-    """Store messages with their queue entries and first events; the rows as `get` shows them.
+    """Store messages with their queue entries and first events; returns the rows as `get` does.
 
-    `leads` are held, and were written to now.
+    `leads` are locked; their `last_contacted_at` is set to now.
     """
     told = list(leads)
     for piece in as_json_pieces(messages):
@@ -92,7 +93,7 @@ async def accept(
 
 
 def _pending(message: Row, organization_id: UUID, at: datetime) -> Row:
-    """A message that has just been stored, not read once more: all of it is known."""
+    """The row of a message that has just been stored, without reading it: all of it is known."""
     return {
         "id": message["id"],
         "organization_id": organization_id,
@@ -131,7 +132,7 @@ def _utc(at: datetime | None) -> datetime | None:
 
 
 async def receive(db: Connection, organization_id: UUID, messages: Sequence[Row]) -> set[UUID]:
-    """Store inbound messages; the ids of those that were new."""
+    """Store inbound messages; returns the ids of those that were new."""
     rows = await db.fetch(_SQL["receive"], as_stored(list(messages)), organization_id)
     note(db, [organization_id])
     return {row["id"] for row in rows}
@@ -159,7 +160,7 @@ async def add_to(
     attachments: Sequence[Row],
     text: str | None,
 ) -> int:
-    """Add files to a message that is stored, and a text where it has none; how many files then."""
+    """Add files to a stored message, and a text if it has none; returns how many files it has."""
     files: int = await db.fetchval(
         _SQL["add_to"],
         organization_id,
@@ -171,21 +172,20 @@ async def add_to(
 
 
 async def parts(db: Connection, organization_id: UUID, message_id: UUID) -> Row | None:
-    """How a message is said beyond its text."""
+    """The `parts` of a message (see `gateway.parts`)."""
     found: Row | None = await db.fetchval(_SQL["parts"], organization_id, message_id)
     return found
 
 
 async def get(db: Connection, organization_id: UUID, message_id: UUID) -> Row | None:
     """One message, or None where the caller can see none."""
-    row = await db.fetchrow(_SQL["get"], organization_id, message_id)
-    return dict(row) if row else None
+    return await fetch_row(db, _SQL["get"], organization_id, message_id)
 
 
 async def sent_again(db: Connection, organization_id: UUID, ids: Sequence[UUID]) -> UUID | None:
-    """A message that was sent again in place of one of these, and has not failed.
+    """A message that was sent in place of one of these and has not failed, if there is one.
 
-    Nobody else sends one of them again until this transaction ends.
+    Until this transaction ends, no other one sends any of them again.
     """
     await db.execute(_SQL["hold_retries"], list(ids))
     found: UUID | None = await db.fetchval(_SQL["in_place_of"], organization_id, list(ids))
@@ -201,9 +201,9 @@ async def search(
     *,
     most_bytes: int,
 ) -> Page:
-    """One page of messages, newest first; raises `SearchError` for a `q` that finds no end.
+    """One page of messages, newest first, which ends once its texts have `most_bytes`.
 
-    The message with which the texts come to `most_bytes` is the page's last.
+    Raises `SearchError` if a search for `q` takes too long.
     """
     # A generic plan cannot fold away the filters that are not given.
     await db.execute("SET LOCAL plan_cache_mode = force_custom_plan")
@@ -251,7 +251,7 @@ async def events(
 
 
 async def take_back(db: Connection, organization_id: UUID, message_id: UUID) -> bool:
-    """Take a message out of the queue; False when a worker has taken it up (or it was sent)."""
+    """Remove a message from the queue; False if a worker has claimed it (or it was sent)."""
     taken = await db.fetchval(_SQL["take_back"], organization_id, message_id)
     return taken is not None
 
@@ -262,7 +262,7 @@ async def recall(
     """The answers that were given under idempotency keys (organization, key)."""
     if not keys:
         return {}
-    rows = await db.fetch(_SQL["recall"], *map(list, zip(*keys, strict=True)))
+    rows = await db.fetch(_SQL["recall"], *columns(keys))
     return {
         (row["organization_id"], row["key"]): Remembered(row["request_hash"], row["answer"])
         for row in rows
@@ -272,7 +272,7 @@ async def recall(
 async def keep_answers(
     db: Connection, answers: Sequence[tuple[UUID, str, bytes, bytes]]
 ) -> set[tuple[UUID, str]]:
-    """Keep answers under keys (organization, key, digest, answer) that nobody had; which these are.
+    """Keep answers under new keys (organization, key, digest, answer); returns the keys that were.
 
     Waits for concurrent requests with the same keys.
     """
@@ -282,10 +282,8 @@ async def keep_answers(
 async def change_answers(
     db: Connection, answers: Sequence[tuple[UUID, str, bytes, bytes]]
 ) -> set[tuple[UUID, str]]:
-    """Change those answers (organization, key, before, answer) that are as before; which these are.
-
-    Waits for concurrent requests with the same keys.
-    """
+    """Change answers (organization, key, before, answer) that are still `before`; returns their
+    keys. Waits for concurrent requests with the same keys."""
     return await _answers(db, _SQL["change_answers"], answers)
 
 
@@ -294,5 +292,5 @@ async def _answers(
 ) -> set[tuple[UUID, str]]:
     if not answers:
         return set()
-    rows = await db.fetch(statement, *map(list, zip(*answers, strict=True)))
+    rows = await db.fetch(statement, *columns(answers))
     return {(row["organization_id"], row["key"]) for row in rows}

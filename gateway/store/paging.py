@@ -1,4 +1,4 @@
-"""Keyset pages: newest first, each cursor names the last row that was given."""
+"""Keyset pages, newest first; a cursor names the last row of its page."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-# Stands for the missing time of rows that another program stored without one: PostgreSQL lists them
-# first, and the queries that may meet one know this moment.
+# In place of the time of rows that another program stored without one: PostgreSQL lists these
+# first, and queries whose rows may have none compare with this time.
 NO_TIME = datetime(9999, 1, 1, tzinfo=UTC)
 _SIZE = 8 + 16
-# Of text in one page: 200 messages may have 600 MiB; leads, whatever their CRM has written.
+# Bytes of text in one page: 200 messages may have 600 MiB, and leads whatever their CRM has stored.
 MOST_BYTES = 16 * 2**20
 
 
@@ -37,7 +37,7 @@ class Cursor:
 
     @classmethod
     def read(cls, text: str) -> Cursor:
-        """The cursor again; raises `ValueError` for a text that no page gave."""
+        """The cursor of its text; raises `ValueError` for any other text."""
         try:
             packed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         except (binascii.Error, ValueError):
@@ -53,29 +53,29 @@ class Cursor:
 
 
 def after(cursor: Cursor | None) -> tuple[datetime | None, UUID | None]:
-    """The time and the id behind which a page begins; both None for the first."""
+    """The time and the id after which a page begins; both None for the first."""
     return (cursor.at, cursor.id) if cursor else (None, None)
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Rows, and where the next page begins (None at the end)."""
+    """Rows, and the cursor of the next page (None at the end)."""
 
     rows: list[dict[str, Any]]
     next_cursor: str | None
 
 
 def text_bytes(message: Mapping[str, Any]) -> int:
-    """Bytes of what a message says, as the queries count them."""
+    """Bytes of a message's texts, counted as the queries do."""
     return sum(len((message[name] or "").encode()) for name in ("body", "html_body"))
 
 
 def page(
     rows: Sequence[asyncpg.Record], limit: int, *, by: str = "created_at", is_cut: bool = False
 ) -> Page:
-    """The first `limit` of rows that were asked for with `LIMIT limit + 1`.
+    """The first `limit` rows of a query with `LIMIT limit + 1`.
 
-    `is_cut`: others may follow, though there are fewer.
+    `is_cut`: more rows may follow, though the query returned fewer.
     """
     kept = [dict(row) for row in rows[:limit]]
     if len(rows) <= limit and not is_cut:
@@ -84,9 +84,9 @@ def page(
 
 
 def cut_page(rows: Sequence[asyncpg.Record], limit: int, *, by: str = "created_at") -> Page:
-    """The same of rows of which the last may be missing, because all were too large together.
+    """The same for a query that may leave out the last rows because of their size.
 
-    Each says how many there are (`found`), which is of no use to whoever asked.
+    Its column `found` has the number of rows without that limit, and is removed here.
     """
     kept = page(rows, limit, by=by, is_cut=bool(rows) and len(rows) < rows[0]["found"])
     for row in kept.rows:

@@ -1,7 +1,8 @@
-"""Whether a pooler stands between us and PostgreSQL, and whether a session through it is ours.
+"""Whether there is a pooler between us and PostgreSQL, and whether it keeps our session.
 
-PgBouncer answers a login itself, with a process id that it makes up. In transaction mode all that
-a session keeps (LISTEN, locks, prepared statements) stays with a connection that another has next.
+PgBouncer answers a login itself, with a process id that it makes up. In transaction mode the state
+of a session (LISTEN, locks, prepared statements) stays with a server connection that another client
+gets next.
 """
 
 from __future__ import annotations
@@ -25,17 +26,15 @@ _SECONDS = 10
 
 
 async def is_direct(connection: Direct) -> bool:
-    """Whether the process that answers is the one to which we connected."""
-    # A simple query, answered by its tag: whether prepared ones work is the question.
+    """Whether the server process that answers is the one that we connected to."""
+    # A simple query, answered by its tag, because prepared statements may not work.
     pid = connection.get_server_pid()
     return await connection.execute(f"SELECT WHERE pg_backend_pid() = {pid}") == "SELECT 1"
 
 
 async def keeps_session(connection: Direct, dsn: str, seconds: float) -> bool:
-    """Whether this connection stays with one of the server's, which answers within `seconds`.
-
-    It must keep no prepared statements (`statement_cache_size=0`).
-    """
+    """Whether this connection keeps the same server process; False unless a test notification
+    arrives within `seconds`. It must not use prepared statements (`statement_cache_size=0`)."""
     if await is_direct(connection):
         return True
     echoed, word = asyncio.Event(), uuid4().hex
@@ -58,7 +57,7 @@ async def keeps_session(connection: Direct, dsn: str, seconds: float) -> bool:
 
 
 async def can_notice(connection: Direct) -> bool:
-    """Whether its server can look after who has gone; a pooler refuses to be told of it."""
+    """Whether the server can notice that a client has gone; a pooler refuses that setting."""
     try:
         await connection.execute("SET client_connection_check_interval = '1s'")
     except asyncpg.PostgresError:  # not on every system
@@ -67,9 +66,9 @@ async def can_notice(connection: Direct) -> bool:
 
 
 class Opener:
-    """Opens the connections of a pool; on one that a pooler answers no statement is prepared.
+    """Opens the connections of a pool; without prepared statements if a pooler answers.
 
-    The pooler's other clients have statements of the same names, which would run in their place.
+    Other clients of the pooler prepare statements under the same names, which would run instead.
     """
 
     def __init__(self, *, pooled: bool) -> None:
@@ -97,7 +96,7 @@ class Opener:
 
 
 async def happens(event: asyncio.Event, seconds: float) -> bool:
-    """Whether something happens in time."""
+    """Whether an event is set within so many seconds."""
     try:
         # not wait_for: Python 3.11's loses a cancellation that comes at the very same moment
         async with asyncio.timeout(seconds):

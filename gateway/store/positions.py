@@ -1,7 +1,7 @@
-"""Positions in a stream of events: what was told before them, and what was not.
+"""Positions in a stream of events: they separate events that were told from those that were not.
 
 Transactions end in another order than they begin, so a position is a PostgreSQL snapshot (which
-transactions had ended then) and, for a transaction that is half told, its last event that was.
+transactions had ended), and for each transaction that was told in part, the last event told.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from uuid import UUID
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-# As a header may have: of thousands of transactions that run at once.
+# Characters of a position as text, as many as a header may have: for thousands of concurrent
+# transactions.
 _LENGTH = 32_000
 _TEXT = re.compile(
     r"(\d{1,16})/(\d{1,18}):(\d{1,18}):((?:\d{1,18},)*\d{1,18})?((?:/\d{1,18}/[0-9a-f]{32})*)",
@@ -24,7 +25,8 @@ _TEXT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Below `xmin` all transactions had ended, from `xmax` on none, between them not `running`."""
+    """All transactions below `xmin` had ended, none from `xmax` on, and between them all but those
+    in `running`."""
 
     xmin: int
     xmax: int
@@ -35,7 +37,7 @@ class Snapshot:
 
     @classmethod
     def read(cls, text: str) -> Snapshot:
-        """The snapshot again, from PostgreSQL's text of it."""
+        """The snapshot of its text, as PostgreSQL writes it."""
         xmin, xmax, running = text.split(":")
         return cls(int(xmin), int(xmax), tuple(map(int, filter(None, running.split(",")))))
 
@@ -47,16 +49,17 @@ class Snapshot:
 
     @property
     def is_sound(self) -> bool:
-        """Whether PostgreSQL would take it."""
+        """Whether PostgreSQL would accept it."""
         inner = all(self.xmin <= each < self.xmax for each in self.running)
         return 0 < self.xmin <= self.xmax and inner and _ascends(self.running)
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A position, reached `at`; `within` are transactions that are told up to one of their events.
+    """A position, reached `at`; `within` are transactions that were told up to one of their events.
 
-    These are more than one where some that began earlier ended later, and were told in parts, too.
+    There is more than one if a transaction that began earlier ended later, and was told in part,
+    too.
     """
 
     at: datetime
@@ -70,7 +73,7 @@ class Position:
 
     @classmethod
     def read(cls, text: str) -> Position:
-        """The place again; raises `ValueError` for a text that no stream gave."""
+        """The position of its text; raises `ValueError` for any other text."""
         found = _TEXT.fullmatch(text) if len(text) <= _LENGTH else None
         if found is None:
             raise ValueError("is not an id of this stream")
@@ -86,7 +89,7 @@ class Position:
         return position
 
     def behind(self, transaction: int, event: UUID, now: Snapshot) -> Position:
-        """The place behind an event that was told, in order, of all that is new in `now`."""
+        """The position after an event, when the new events of the snapshot `now` come in order."""
         before = self.snapshot
         untold = {x for x in before.running if x >= transaction or not now.sees(x)}
         untold |= {x for x in now.running if before.xmax <= x < transaction}

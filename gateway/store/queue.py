@@ -1,4 +1,4 @@
-"""The queue of messages that wait to be sent, or to be asked about."""
+"""The queue of messages that wait to be sent, or whose provider is to be asked about them."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from channels.frozen import frozen
 from gateway.store import reports
 from gateway.store.database import Connection, Database
 from gateway.store.sql import queries
-from gateway.store.values import as_json
+from gateway.store.values import as_json, columns
 
 _SQL = queries("queue")
 
 
 @frozen
 class Claimed:
-    """A due entry that this worker holds a lease on, with all that sending it needs.
+    """A due entry that this worker has leased, with everything that is needed to send it.
 
-    `begun_at` is when a request was about to leave, for providers that cannot be asked.
-    `suppressed` is the reason why its recipient must not be written to, if there is one now.
-    `has_more`: more entries of its organization may be due. `is_hidden`: fewer were claimed than
-    are due, because others have them locked. One that `is_too_large` is here without its texts.
+    `begun_at`: when a request was about to leave, only for providers that cannot be asked.
+    `suppressed`: why its recipient must not be written to, if so. `has_more`: more entries of its
+    organization may be due. `is_hidden`: some due entries were not claimed because others have them
+    locked. `is_too_large`: it comes without its texts.
 
     `was_leased`: another worker held it and is gone; its request may have reached the provider.
-    `claims` counts how often it was claimed: what is said late of an earlier claim, after the
-    database was away, changes nothing of a later one. `attempts` counts requests begun, `refusals`
-    answers "not now", `asked` questions since the answer was lost. Account and sender are None when
-    they were deleted meanwhile. Ages, and what is left until its `expires_at`, are in seconds, by
-    the database's clock: workers' may differ. It may be set while a request is under way, so
-    `open_for` adds up what workers have waited since then. `identified_age` is that of the change
-    that made the credentials those of another account at the provider; None: there was none.
+    `claims`: how often it was claimed, so that late news of an earlier claim (after an outage of
+    the database) changes nothing of a later one. `attempts`: requests begun; `refusals`: answers
+    "not now"; `asked`: questions since an answer was lost. Deleted accounts and senders are None.
+
+    Ages and `expires_in` are in seconds by the database's clock, because those of workers differ.
+    As it may be set while a request is under way, `open_for` sums up what workers have waited since
+    the request. `identified_age`: that of the last change to credentials of another account at the
+    provider, if there was one.
     """
 
     organization_id: UUID
     message_id: UUID
     sender_id: UUID | None
-    priority: int
     phase: str
     claims: int
     attempts: int
@@ -50,7 +50,6 @@ class Claimed:
     attempt_age: float | None
     is_test: bool
     was_leased: bool
-    run_at: datetime
     channel: str
     from_address: str
     to_address: str
@@ -87,10 +86,10 @@ async def claim(
     senders: Sequence[UUID] = (),
     reach: int = 1,
 ) -> list[Claimed]:
-    """Take up to `limit` due entries for `seconds`, fairly between organizations.
+    """Lease up to `limit` due entries for `seconds`, fairly between organizations.
 
-    Organizations in `without` are left out, and so are `senders`. To get around their entries, and
-    locked ones, up to `reach` times its share of each organization is looked at.
+    Organizations in `without` are left out, and so are `senders`. To find others behind entries of
+    those, and behind locked ones, of each organization up to `reach` times its share is looked at.
     """
     rows = await db.fetch(
         _SQL["claim"], limit, lease_id, seconds, list(without), reach, list(senders)
@@ -123,8 +122,8 @@ async def hold_back(
     rate: float,
     latest: float,
 ) -> bool:
-    """Put back what else is due of a sender whose turns are taken, searching `among` so many
-    entries of each priority; whether there may be more. The first is due again in `wait` seconds,
+    """Put back the other due entries of a sender that has no turns left, searching `among` so many
+    of each priority; returns whether there may be more. The first is due again in `wait` seconds,
     all of them in `latest`.
     """
     has_more: bool = await db.fetchval(
@@ -138,14 +137,14 @@ async def give_back(
 ) -> None:
     """Return entries that were claimed and not begun, each due again in so many seconds.
 
-    Also those whose lease ended meanwhile, while it is open whether these claims' requests left.
+    Also if the lease has ended, as long as it is open whether the request of this claim was made.
     """
     rows = [
         (entry.organization_id, entry.message_id, entry.claims, entry.attempts, seconds)
         for entry, seconds in entries
     ]
     if rows:
-        organizations, ids, claims, attempts, seconds = map(list, zip(*rows, strict=True))
+        organizations, ids, claims, attempts, seconds = columns(rows)
         await db.execute(_SQL["give_back"], organizations, ids, lease_id, claims, attempts, seconds)
 
 
@@ -160,9 +159,9 @@ async def postpone(
     asked: int = 0,
     open_for: float = 0.0,
 ) -> bool:
-    """Put an entry back for some seconds; False when the lease was lost meanwhile.
+    """Put an entry back for some seconds; False if the lease was lost meanwhile.
 
-    Back to be sent it goes also without the lease, while it is open what came of this attempt.
+    In phase `send` also without the lease, as long as the result of this attempt is open.
     """
     said = (seconds, phase, refusals, asked, open_for, claimed.attempts)
     kept = await db.fetchval(_SQL["postpone"], *_claim(claimed, lease_id), *said)
@@ -172,7 +171,7 @@ async def postpone(
 async def extend(
     db: Connection, claimed: Claimed, lease_id: UUID, seconds: float, *, is_begun: bool = False
 ) -> bool:
-    """Extend a lease and restart its attempt's clock; False when the lease was lost meanwhile."""
+    """Extend a lease and restart the age of its attempt; False if the lease was lost meanwhile."""
     kept = await db.fetchval(_SQL["extend"], *_claim(claimed, lease_id), seconds, is_begun)
     return kept is not None
 
@@ -180,9 +179,9 @@ async def extend(
 async def say_instead(
     db: Connection, claimed: Claimed, lease_id: UUID, body: str, parts: dict[str, Any] | None
 ) -> bool:
-    """Let a message that is about to leave say something else, without its files.
+    """Replace the text of a message that is about to be sent, and remove its files.
 
-    False, with nothing changed, when the lease was lost, or what it said was sent after all.
+    False, with nothing changed, if the lease was lost, or the message was sent after all.
     """
     now = (body, as_json(parts) if parts is not None else None)
     changed = await db.fetchval(_SQL["say_instead"], *_claim(claimed, lease_id), *now)
@@ -190,7 +189,7 @@ async def say_instead(
 
 
 async def drop(db: Connection, claimed: Claimed, lease_id: UUID) -> bool:
-    """Remove an entry: its message needs no worker any more; False when the lease was lost."""
+    """Remove an entry: its message needs no worker any more; False if the lease was lost."""
     return await db.fetchval(_SQL["drop"], *_claim(claimed, lease_id)) is not None
 
 
@@ -199,10 +198,10 @@ def _claim(claimed: Claimed, lease_id: UUID) -> tuple[UUID, UUID, UUID, int]:
 
 
 async def may_adopt(db: Connection, claimed: Claimed, external_id: str) -> bool:
-    """Whether a message is still asked about, and a provider's id belongs to no other one; locks
-    both until the transaction ends.
+    """Whether a message is still asked about, and no other one has the provider's id; locks both
+    until the transaction ends.
 
-    No message of any organization: organizations may share an account at the provider.
+    No message of any organization, because some share an account at the provider.
     """
     await reports.take_turns(db, [external_id])
     own = (claimed.organization_id, claimed.message_id)
@@ -213,11 +212,11 @@ async def may_adopt(db: Connection, claimed: Claimed, external_id: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Twin:
-    """A message to the same person with an open fate, attempted `age` seconds ago, and `asked`
+    """A message to the same person with an open outcome, attempted `age` seconds ago, and `asked`
     about so often.
 
-    `is_others`: of another organization. `has_other_parts`: files, a template or a way to call that
-    this one has not. `has_sender`: else it was deleted meanwhile, and nobody can be asked about it.
+    `is_others`: of another organization. `has_other_parts`: its files, template or call options are
+    other ones. `has_sender`: its sender was not deleted, so that its provider can be asked.
     """
 
     message_id: UUID
@@ -233,8 +232,8 @@ class Twin:
 async def twins(
     db: Connection, organization_id: UUID, message_id: UUID, *, from_any: bool
 ) -> list[Twin]:
-    """The messages to the same person that are as uncertain as this one, in the order of their
-    attempts, and this one among them; an SMS `from_any` number, or only from the same one."""
+    """The messages to the same person whose outcome is open, including this one, in the order of
+    their attempts; SMS from any of our numbers (`from_any`), or only from the same one."""
     rows = await db.fetch(_SQL["twins"], organization_id, message_id, from_any)
     return [Twin(**row) for row in rows]
 
@@ -246,7 +245,7 @@ async def known_external_ids(db: Connection, external_ids: Sequence[str]) -> fro
 
 
 async def lost_since(db: Connection, organization_id: UUID, message_id: UUID) -> datetime | None:
-    """When an answer about a message was first lost; None where none was."""
+    """When an answer about a message was first lost; None if none was."""
     found: datetime | None = await db.fetchval(_SQL["lost_since"], organization_id, message_id)
     return found
 
@@ -255,7 +254,8 @@ async def lost_since(db: Connection, organization_id: UUID, message_id: UUID) ->
 class AsItIs:
     """What may have changed about a claimed entry; its fields are those of `Claimed`.
 
-    `status` is None where the message was deleted. `is_followed`: something else was sent instead.
+    `status` is None if the message was deleted. `is_followed`: a step of its fallback was sent
+    instead.
     """
 
     status: str | None
@@ -266,7 +266,7 @@ class AsItIs:
 
 
 async def as_it_is(db: Connection, claimed: Claimed) -> AsItIs:
-    """How things stand now with an entry that was claimed a while ago."""
+    """The present state of an entry that was claimed a while ago."""
     row = await db.fetchrow(
         _SQL["as_it_is"],
         claimed.organization_id,
@@ -285,17 +285,16 @@ async def wake(database: Database) -> None:
 
 
 async def live_leases(db: Connection) -> frozenset[int]:
-    """Tokens of the leases whose workers are alive."""
+    """Tokens of the leases of live workers."""
     return frozenset(row["token"] for row in await db.fetch(_SQL["live_leases"]))
 
 
 async def end_dead_leases(db: Connection, own: UUID, spared: Iterable[int] = ()) -> int:
-    """End the leases of workers that are not alive, but for `spared` tokens; how many entries that
-    were."""
+    """End the leases of workers that are not alive, except `spared` tokens; returns how many."""
     return len(await db.fetch(_SQL["end_dead_leases"], own, list(spared)))
 
 
 async def depth(db: Connection) -> list[tuple[str, int, float]]:
-    """(channel, entries, age of the oldest due one in seconds)."""
+    """By channel: (channel, entries, age of the oldest due one in seconds)."""
     rows = await db.fetch(_SQL["depth"])
     return [(row["channel"], row["depth"], float(row["oldest_seconds"] or 0)) for row in rows]

@@ -1,4 +1,4 @@
-"""What happened to messages: their events, and which message a report is about."""
+"""Events of messages, and which message a report is about."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gateway.ids import derived_bytes
 from gateway.store.database import Connection
 from gateway.store.sql import queries
 from gateway.store.telling import note
-from gateway.store.values import as_json, as_stored
+from gateway.store.values import as_json, as_stored, columns
 
 _SQL = queries("reports")
 _RECORD = _SQL["record"]
@@ -26,8 +26,8 @@ _RECORD_FREE = _RECORD.replace("FOR NO KEY UPDATE\n", "FOR NO KEY UPDATE SKIP LO
 class Event:
     """One thing that happened to a message; the same `id` is the same event, stored once.
 
-    `status` is None for an event that changes none; `occurred_at` None means now. Not frozen: there
-    are thousands a second, and a frozen one takes four times as long to make.
+    `status` is None for an event that changes none; `occurred_at` None means now. Not frozen,
+    because a frozen one takes four times as long to make, and there are thousands a second.
     """
 
     organization_id: UUID
@@ -42,7 +42,7 @@ class Event:
     error_message: str | None = None
     detail: Mapping[str, Any] | None = None
     provider: Mapping[str, Any] | None = None
-    # Of one that was kept: whose account told it; see `gateway.consent.early`.
+    # Only of a kept report: its account, and its changes of consent (see `gateway.consent.early`).
     account_id: UUID | None = None
     consent: Sequence[Mapping[str, Any]] = ()
 
@@ -66,7 +66,7 @@ def event_id_of(message_id: UUID, report: UUID) -> UUID:
 class Advance:
     """How `record` changed one message; `fresh` are the ids of its new events.
 
-    `is_sent`, `is_delivered` and `has_failed`: this happened now, for the first time.
+    `is_sent`, `is_delivered` and `has_failed` are true only for the first such event.
     """
 
     organization_id: UUID
@@ -84,7 +84,7 @@ class Advance:
 async def record(db: Connection, events: Sequence[Event], *, waits: bool = True) -> list[Advance]:
     """Append events and advance their messages; leaves out messages that do not exist.
 
-    Unless it `waits`, leaves out those that another transaction has locked, too.
+    Without `waits`, messages that another transaction has locked are left out, too.
     """
     if not events:
         return []
@@ -99,7 +99,7 @@ def _event_row(event: Event) -> dict[str, Any]:
     detail = dict(event.detail) if event.detail else {}
     row = {
         "organization_id": event.organization_id,
-        # As text: asyncpg's UUID is a subclass, for which orjson would call our default.
+        # As text: asyncpg's UUID is a subclass, for which orjson would call `default`.
         "message_id": str(event.message_id),
         "id": str(event.id),
         "type": event.type,
@@ -108,7 +108,7 @@ def _event_row(event: Event) -> dict[str, Any]:
         "source": event.source,
         "detail": detail,
     }
-    # Only what there is: most reports have no error, and PostgreSQL parses every key.
+    # Only given values: most reports have no error, and PostgreSQL parses every key.
     if event.external_id is not None:
         row["external_id"] = detail["external_id"] = event.external_id
     if event.error_code is not None:
@@ -129,9 +129,9 @@ async def resolve(
 ) -> dict[int, UUID]:
     """For each (organization, source, message id, external id), by position, the id of its message.
 
-    Of the channels that are `carried` by the source (`registry.CARRIED`). What is found `for_good`
-    of these sources holds until the transaction ends: whoever asks such a provider waits, and gives
-    none of the ids to another message.
+    Only messages on channels that are `carried` by the source (`registry.CARRIED`). For sources in
+    `for_good`, the results hold until the transaction ends: other transactions that would give one
+    of these external ids to another message wait.
     """
     wanted = [
         {
@@ -154,15 +154,15 @@ async def resolve(
 
 
 async def take_turns(db: Connection, external_ids: Iterable[str]) -> None:
-    """Wait for whoever is giving one of these ids of a provider's to a message; the next one waits
-    until the transaction ends."""
+    """Lock these ids of a provider until the transaction ends, so that no other transaction gives
+    one of them to a message meanwhile."""
     await db.execute(_SQL["lock_external_ids"], sorted(external_ids))
 
 
 async def is_anothers(
     db: Connection, organization_id: UUID, message_id: UUID, external_id: str
 ) -> bool:
-    """Whether another message than this one has the provider's id."""
+    """Whether a message other than this one has the provider's id."""
     found: bool = await db.fetchval(_SQL["is_anothers"], organization_id, message_id, external_id)
     return found
 
@@ -170,7 +170,7 @@ async def is_anothers(
 async def resolve_any(
     db: Connection, organization_id: UUID, external_ids: Sequence[str], at: datetime | None = None
 ) -> dict[str, UUID]:
-    """The messages, inbound or outbound, with these external ids; `at`: as they were long ago."""
+    """One message, inbound or outbound, for each external id: the newest, or that of time `at`."""
     rows = await db.fetch(_SQL["resolve_any"], list(external_ids), organization_id, at)
     return {row["external_id"]: row["id"] for row in rows}
 
@@ -188,7 +188,7 @@ async def all_of(
 async def known(
     db: Connection, organization_id: UUID, message_ids: Sequence[UUID], ids: Sequence[UUID]
 ) -> set[UUID]:
-    """Which of these events of messages are stored."""
+    """Those of these events of messages that are stored."""
     rows = await db.fetch(_SQL["known"], organization_id, list(message_ids), list(ids))
     return {row["id"] for row in rows}
 
@@ -196,9 +196,9 @@ async def known(
 async def told_before(
     db: Connection, organization_id: UUID, errors: Mapping[int, Event]
 ) -> set[int]:
-    """Which of these errors, by number, are stored, be it in other words.
+    """The numbers of those errors that are stored, perhaps in other words.
 
-    One that has no `occurred_at` may have occurred at any time.
+    An error without `occurred_at` matches any time.
     """
     rows = [
         {
@@ -219,12 +219,12 @@ async def told_before(
 async def addressees(
     db: Connection, organization_id: UUID, message_ids: Sequence[UUID]
 ) -> dict[UUID, str]:
-    """To whom messages of ours went."""
+    """The recipients' addresses of messages of ours."""
     rows = await db.fetch(_SQL["addressees"], list(message_ids), organization_id)
     return {row["id"]: row["to_address"] for row in rows}
 
 
 async def external_ids(db: Connection, messages: Sequence[tuple[UUID, UUID]]) -> dict[UUID, str]:
-    """The provider's ids of messages (organization, message), where they are known."""
-    rows = await db.fetch(_SQL["external_ids"], *map(list, zip(*messages, strict=True)))
+    """The provider's ids of messages (organization, message), if they are known."""
+    rows = await db.fetch(_SQL["external_ids"], *columns(messages))
     return dict(map(tuple, rows))

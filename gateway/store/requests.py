@@ -11,7 +11,7 @@ from channels.frozen import frozen
 from gateway.store.codecs import as_object
 from gateway.store.database import Connection
 from gateway.store.sql import queries
-from gateway.store.values import as_json
+from gateway.store.values import as_json, columns
 
 _SQL = queries("requests")
 
@@ -33,7 +33,7 @@ class RawRequest:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Which request is kept, and when it was received."""
+    """The ids of a kept request, and when it was received."""
 
     organization_id: UUID
     id: UUID
@@ -41,25 +41,22 @@ class Kept:
 
 
 async def keep(db: Connection, requests: Sequence[RawRequest]) -> None:
-    """Keep verified requests, for replay and for questions later."""
-    columns = zip(
-        *(
-            (
-                request.organization_id,
-                request.id,
-                request.account_id,
-                request.provider,
-                request.event,
-                request.method,
-                request.url,
-                as_json(dict(request.headers)),
-                request.body,
-            )
-            for request in requests
-        ),
-        strict=True,
-    )
-    await db.execute(_SQL["keep"], *map(list, columns))
+    """Keep verified requests, for replay and for later questions."""
+    rows = [
+        (
+            request.organization_id,
+            request.id,
+            request.account_id,
+            request.provider,
+            request.event,
+            request.method,
+            request.url,
+            as_json(dict(request.headers)),
+            request.body,
+        )
+        for request in requests
+    ]
+    await db.execute(_SQL["keep"], *columns(rows))
 
 
 async def after(
@@ -71,9 +68,9 @@ async def after(
     account: tuple[UUID, UUID] | None,
     limit: int,
 ) -> list[Kept]:
-    """The next requests after one of this moment and id, in the order in which they came.
+    """The next requests after one of this time and id, in the order in which they came.
 
-    `account` (organization, id): only those that it received.
+    `account` (organization, id): only its own.
     """
     # A generic plan cannot fold away the account that is not named.
     await db.execute("SET LOCAL plan_cache_mode = force_custom_plan")
@@ -83,7 +80,7 @@ async def after(
 
 
 async def get(db: Connection, organization_id: UUID, request_id: UUID) -> RawRequest | None:
-    """One request; None once its time is over."""
+    """One request; None if it was deleted because of its age."""
     row = await db.fetchrow(_SQL["get"], organization_id, request_id)
     return RawRequest(**{**row, "headers": as_object(row["headers"])}) if row else None
 
@@ -97,7 +94,7 @@ async def now(db: Connection) -> datetime:
 async def is_fetched(
     db: Connection, request: RawRequest, url: str, since: datetime, ways: Sequence[str]
 ) -> bool:
-    """Whether an errand of this request's account to a URL has ended in one of these ways."""
+    """Whether an errand of this request's account to a URL ended in one of these ways (events)."""
     return bool(
         await db.fetchval(
             _SQL["is_fetched"],

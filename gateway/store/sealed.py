@@ -13,7 +13,7 @@ _SQL = queries("sealed")
 
 
 class Kind(Enum):
-    """Whose secrets: how they are found, and how one row of them is written."""
+    """The kinds of rows with secrets: the statements that find them and that write one of them."""
 
     ACCOUNTS = (_SQL["accounts"], _SQL["account"])
     SUBSCRIPTIONS = (_SQL["subscriptions"], _SQL["subscription"])
@@ -31,13 +31,13 @@ class Sealed:
 async def with_another_key(
     db: Connection, kind: Kind, key_id: bytes, after: UUID | None
 ) -> list[Sealed]:
-    """Some that are not sealed with this key, in the order of their ids, beginning after one."""
+    """Some secrets that are not sealed with this key, by id, the first ones after `after`."""
     find, _ = kind.value
     return [Sealed(**row) for row in await db.fetch(find, key_id, after)]
 
 
 async def replace(db: Connection, kind: Kind, old: Sealed, credentials: bytes) -> bool:
-    """Write other bytes for these secrets; False where somebody has written others meanwhile."""
+    """Replace the bytes of secrets; False if they have been replaced meanwhile."""
     _, write = kind.value
     given = (old.organization_id, old.id, old.credentials, credentials)
     return await db.fetchval(write, *given) is not None

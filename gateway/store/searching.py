@@ -41,10 +41,10 @@ async def searching(db: Connection) -> AsyncIterator[None]:
 async def conversations_matching(
     db: Connection, q: str, wanted: ConversationFilter, cursor: Cursor | None
 ) -> list[UUID]:
-    """The caller's conversations that words find: by the contact, or by what was said lately.
+    """The caller's conversations that words find: by their contact, or by their messages.
 
-    By the contact as many as fill a page of what is wanted, by what was said those of the newest
-    200 messages. Raises `SearchError`.
+    By contact as many as fill a page with these filters, by messages those of the newest 200 that
+    match. Raises `SearchError`.
     """
     async with searching(db):
         rows = await db.fetch(

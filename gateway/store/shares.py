@@ -1,4 +1,4 @@
-"""How many connections of a pool one organization may have: half, and more of what is free."""
+"""How many connections of a pool one organization may have: half, and more if many are free."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gateway.store.errors import BusyError
 
 @dataclass(slots=True, eq=False)
 class Place:
-    """For a transaction that may have a connection; `has_connection` once the pool gave it one.
+    """A permission to have a connection; `has_connection` once the pool has given one.
 
     `organization_id` is None if it counts towards no share.
     """
@@ -24,8 +24,8 @@ class Place:
 class Shares:
     """Places for the transactions on `size` connections.
 
-    An organization is sure of half of them, and gets more while that leaves a quarter free, so that
-    others find one at once. What counts towards no share never waits here, only for the pool.
+    An organization may always have half of them, and more while that leaves a quarter free, so that
+    others find one at once. Transactions that count towards no share never wait here.
     """
 
     def __init__(self, size: int) -> None:
@@ -36,10 +36,11 @@ class Shares:
         self._waiting: defaultdict[UUID, deque[asyncio.Future[Place]]] = defaultdict(deque)
 
     async def take(self, organization_id: UUID | None, until: float) -> Place:
-        """Wait for a place until then, in the loop's time.
+        """Wait for a place, until a time of the event loop.
 
-        Raises `BusyError` if transactions of that organization have connections, and `TimeoutError`
-        if they all wait for the pool themselves: then the database is slow, not the organization.
+        Then raises `BusyError` if transactions of that organization have connections, and
+        `TimeoutError` if they all wait for the pool: then the database is slow, not the
+        organization.
         """
         if organization_id is None or self._may_have_more(organization_id):
             return self._new(organization_id)
@@ -50,14 +51,15 @@ class Shares:
                 return await turn
         except BaseException as error:
             if turn.done() and not turn.cancelled():
-                self.give(turn.result())  # it came just when nobody waited for it any more
+                self.give(turn.result())  # it came at the very moment of the timeout
             if isinstance(error, TimeoutError) and self._has_connections(organization_id):
                 text = "other requests of the same organization take too long"
                 raise BusyError(text) from None
             raise
 
     def give(self, place: Place) -> None:
-        """Give a place back, and let in whoever may have one now; each organization's in order."""
+        """Give a place back, and grant places that are possible now, in order for each
+        organization."""
         self._used -= 1
         if place.organization_id is not None:
             self._places[place.organization_id].remove(place)
@@ -66,7 +68,7 @@ class Shares:
         for organization_id, line in list(self._waiting.items()):
             while line and (line[0].done() or self._may_have_more(organization_id)):
                 turn = line.popleft()
-                if not turn.done():  # whoever waited has not gone away
+                if not turn.done():  # not cancelled
                     turn.set_result(self._new(organization_id))
             if not line:
                 del self._waiting[organization_id]

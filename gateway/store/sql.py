@@ -5,6 +5,12 @@ from __future__ import annotations
 import re
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway.store.values import Row
+
+if TYPE_CHECKING:
+    from gateway.store.database import Connection
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
@@ -27,3 +33,14 @@ def queries(subject: str) -> dict[str, str]:
 def subjects() -> list[str]:
     """Every subject that has a file, for the test that prepares each block."""
     return sorted(path.stem for path in (sql_folder() / "queries").glob("*.sql"))
+
+
+async def fetch_row(db: Connection, statement: str, *values: object) -> Row | None:
+    """The row that a statement returns, or None."""
+    row = await db.fetchrow(statement, *values)
+    return dict(row) if row else None
+
+
+async def fetch_rows(db: Connection, statement: str, *values: object) -> list[Row]:
+    """All rows that a statement returns."""
+    return [dict(row) for row in await db.fetch(statement, *values)]

@@ -1,4 +1,4 @@
-"""Subscriptions: who is told of events by webhook; their deliveries are another module's."""
+"""Subscriptions: services that get events by webhook (see `deliveries` for how)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from uuid import UUID
 
 from gateway.store.database import Connection
 from gateway.store.paging import Cursor, Page, after, page
-from gateway.store.sql import queries
+from gateway.store.sql import fetch_row, queries
 from gateway.store.values import Row
 
 _SQL = queries("subscriptions")
@@ -25,7 +25,7 @@ async def insert(
     credentials: bytes,
     most: int,
 ) -> bool:
-    """Store a subscription, told from now on; False where the organization has `most`."""
+    """Store a subscription to events from now on; False if the organization has `most` already."""
     await db.execute(_SQL["take_turn"], organization_id)
     made = await db.fetchval(
         _SQL["insert"],
@@ -47,8 +47,7 @@ async def search(db: Connection, organization_id: UUID, cursor: Cursor | None, l
 
 async def get(db: Connection, organization_id: UUID, subscription_id: UUID) -> Row | None:
     """One subscription, without its secret."""
-    row = await db.fetchrow(_SQL["get"], organization_id, subscription_id)
-    return dict(row) if row else None
+    return await fetch_row(db, _SQL["get"], organization_id, subscription_id)
 
 
 async def update(
@@ -86,7 +85,7 @@ async def replace_credentials(
 ) -> bool:
     """Replace the secrets, unless the subscription has been changed since `updated_at`.
 
-    `former_for`: seconds for which the secret before it signs, too; None: as long as before.
+    `former_for`: seconds for which the former secret signs, too; None: as long as before.
     """
     changed = await db.fetchval(
         _SQL["replace_credentials"],
@@ -100,7 +99,7 @@ async def replace_credentials(
 
 
 async def delete(db: Connection, organization_id: UUID, subscription_id: UUID) -> bool:
-    """Delete a subscription and what waits for it; False where there is none."""
+    """Delete a subscription with its deliveries; False if there is none."""
     return await db.fetchval(_SQL["delete"], organization_id, subscription_id) is not None
 
 

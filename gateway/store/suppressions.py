@@ -1,4 +1,4 @@
-"""Who must not be written to, and how we stand with a recipient."""
+"""Suppressions and consent, and the standing of recipients."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zlib import crc32
 from channels.frozen import frozen
 from gateway.store.database import Connection
 from gateway.store.paging import Cursor, Page, after, page
-from gateway.store.sql import queries
+from gateway.store.sql import fetch_row, fetch_rows, queries
 from gateway.store.values import Row, as_json, as_stored, storable
 
 _SQL = queries("suppressions")
@@ -20,18 +20,18 @@ _SQL = queries("suppressions")
 
 # PostgreSQL's index rows hold 2,704 bytes.
 _KEY_BYTES = 2000
-# How many locks all the addresses of an organization share. PostgreSQL has one table with room for
-# 64 locks per connection: a transaction that takes more takes them from all the others.
+# How many locks all addresses of an organization share. PostgreSQL's lock table has room for 64 per
+# connection: a transaction with more takes room from the others.
 _LOCKS = 32
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Statement:
-    """Something that was said about an address; the same `id` is the same statement, once.
+    """A statement that an address must not, or may again, be written to; stored once for each `id`.
 
-    `occurred_at` None means now. A lift with `of_source` takes back what that source said, no more;
-    with `source:group`, only what it said with that `of_group` in its detail, with `source:` only
-    what it said with none.
+    `occurred_at` None means now. A lift with `of_source` lifts only statements of that source; with
+    `source:group` only those with that `of_group` in their detail, and with `source:` only those
+    with none.
     """
 
     id: UUID
@@ -47,7 +47,7 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """All addresses that somebody has on WhatsApp; `before`: when it said so, where long ago."""
+    """All addresses of a person on WhatsApp; `before`: when that was reported, if long ago."""
 
     addresses: Sequence[str]
     before: datetime | None = None
@@ -55,7 +55,7 @@ class Person:
 
 @frozen
 class Pair:
-    """The recipient of a message and its sender: `addresses` are the forms of the recipient's."""
+    """Recipient and sender of a message; `addresses` are the forms of the recipient's address."""
 
     channel: str
     addresses: tuple[str, ...]
@@ -65,7 +65,8 @@ class Pair:
 
 @frozen
 class Standing:
-    """Reasons not to write, when they last wrote, and the mails of the topic, oldest first."""
+    """The standing of a recipient: the reasons not to write, when they last wrote, and the ids of
+    the mails on the topic, oldest first."""
 
     reasons: tuple[str, ...] = ()
     last_inbound_at: datetime | None = None
@@ -74,7 +75,7 @@ class Standing:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Written:
-    """They wrote to us (`inbound_at`), or we to them; `mail_id` without <>."""
+    """A record that they wrote to us (`inbound_at`), or we to them; `mail_id` is without <>."""
 
     channel: str
     their_address: str
@@ -86,7 +87,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A message of ours that an inbound one answers."""
+    """A message that an inbound one answers."""
 
     id: UUID
     direction: str
@@ -103,9 +104,9 @@ async def change(
     *,
     auth_id: UUID | None = None,
 ) -> int:
-    """Keep statements as evidence, and suppress or lift what follows from all that was said.
+    """Store statements as evidence, and add or remove suppressions as all statements together say.
 
-    `auth_id` is the member of staff whom the audit trail names for it. How many were new.
+    `auth_id`: the member of staff whom the audit trail names. Returns how many were new.
     """
     if not said:
         return 0
@@ -130,7 +131,7 @@ def _lock_of(said: Statement) -> int:
 async def also_known_as(
     db: Connection, organization_id: UUID, said_of: Sequence[str]
 ) -> list[tuple[str, str]]:
-    """(address, another of the same person) on WhatsApp, as conversations show them."""
+    """(address, another address of the same person) on WhatsApp, according to conversations."""
     rows = await db.fetch(_SQL["also_known_as"], organization_id, list(said_of))
     return [(row["said_of"], row["address"]) for row in rows]
 
@@ -138,7 +139,7 @@ async def also_known_as(
 async def said_of(
     db: Connection, organization_id: UUID, addresses: Sequence[str]
 ) -> list[tuple[str, str]]:
-    """(address, another on WhatsApp) that the same words of a person have suppressed."""
+    """(address, another address) on WhatsApp that were suppressed by the same statement."""
     rows = await db.fetch(_SQL["said_of"], organization_id, list(addresses))
     return [(row["said_of"], row["address"]) for row in rows]
 
@@ -146,10 +147,10 @@ async def said_of(
 async def said_elsewhere(
     db: Connection, organization_id: UUID, people: Sequence[Person]
 ) -> list[Row]:
-    """What stands that they said under one of their addresses, and not of another (`also`)."""
+    """The valid statements of people about one of their addresses, for each of their other
+    addresses (`also`) that has none."""
     wanted = [{"n": n, **asdict(each)} for n, each in enumerate(people)]
-    rows = await db.fetch(_SQL["said_elsewhere"], organization_id, as_stored(wanted))
-    return [dict(row) for row in rows]
+    return await fetch_rows(db, _SQL["said_elsewhere"], organization_id, as_stored(wanted))
 
 
 async def held_against(
@@ -159,9 +160,9 @@ async def held_against(
     addresses: Sequence[str],
     before: datetime | None,
 ) -> list[str]:
-    """Why these must not be written to, except reasons that concern the address itself.
+    """Why these must not be written to, except for reasons that concern the address itself.
 
-    `before`: only what had been said before then.
+    `before`: only statements from before then.
     """
     rows = await db.fetch(_SQL["held_against"], organization_id, channel, list(addresses), before)
     return [row["reason"] for row in rows]
@@ -192,20 +193,18 @@ async def search(
 
 async def get(db: Connection, organization_id: UUID, suppression_id: UUID) -> Row | None:
     """One suppression."""
-    row = await db.fetchrow(_SQL["get"], organization_id, suppression_id)
-    return dict(row) if row else None
+    return await fetch_row(db, _SQL["get"], organization_id, suppression_id)
 
 
 async def find(
     db: Connection, organization_id: UUID, channel: str, address: str, reason: str
 ) -> Row | None:
     """The suppression of an address for a reason."""
-    row = await db.fetchrow(_SQL["find"], organization_id, channel, address, reason)
-    return dict(row) if row else None
+    return await fetch_row(db, _SQL["find"], organization_id, channel, address, reason)
 
 
 async def standing(db: Connection, organization_id: UUID, pairs: Sequence[Pair]) -> list[Standing]:
-    """How we stand with each, in order."""
+    """The standing of each recipient, in order."""
     if not pairs:
         return []
     wanted = [{"n": n, **asdict(pair)} for n, pair in enumerate(pairs)]
@@ -222,9 +221,9 @@ async def standing(db: Connection, organization_id: UUID, pairs: Sequence[Pair])
 async def wrote(
     db: Connection, organization_id: UUID, written: Sequence[Written], *, is_late: bool = False
 ) -> None:
-    """Remember that they wrote to us, or we to them; `is_late`: long ago.
+    """Store records that they wrote to us, or we to them; `is_late`: long ago.
 
-    Addresses and topics that no index can hold are left out: nobody is written to there.
+    Without those whose addresses and topic are too long for the index: nobody has such addresses.
     """
     rows = [{"n": n, **asdict(each)} for n, each in enumerate(written) if _fits(each)]
     if rows:
@@ -237,7 +236,7 @@ def _fits(written: Written) -> bool:
 
 
 async def known_as(db: Connection, renamed: Iterable[tuple[UUID, Written, str]]) -> None:
-    """Mails of these organizations left under other Message-IDs than those recorded."""
+    """Replace the recorded Message-IDs of mails that their providers sent under other ones."""
     # In the order in which `wrote` locks these rows, so that the two never deadlock.
     for organization_id, written, mail_id in sorted(renamed, key=_place):
         await db.execute(
@@ -263,7 +262,7 @@ async def answered(
     organization_id: UUID,
     wanted: Mapping[int, tuple[Sequence[UUID], Sequence[str]]],
 ) -> dict[int, list[Answered]]:
-    """For each number, the messages that (our ids, external ids) mean, the nearest first."""
+    """For each number, the messages with one of (our ids, external ids), the nearest first."""
     if not wanted:
         return {}
     rows = await db.fetch(

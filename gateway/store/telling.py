@@ -18,12 +18,12 @@ else:
     Base = asyncpg.Connection
 
 _PAUSE = 0.05
-# Seconds for what the transaction was for: who waits for an answer gets it first.
+# Seconds in which the caller of the transaction gets its answer first.
 _FIRST = 0.005
 
 
 class Noting(Base):
-    """A connection that remembers for which organizations its transaction stored events."""
+    """A connection that remembers the organizations for which its transaction stored events."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as asyncpg makes them
         super().__init__(*args, **kwargs)
@@ -31,18 +31,18 @@ class Noting(Base):
 
 
 def note(db: object, organizations: Iterable[UUID]) -> None:
-    """Events of these organizations are stored in the transaction of this connection."""
+    """Note that the transaction of this connection stores events of these organizations."""
     noted(db).update(organizations)
 
 
 def noted(db: object) -> set[UUID]:
-    """What is noted of this connection's transaction; of one that is not the pool's, nothing."""
+    """The organizations noted in this connection's transaction; none if it is not of the pool."""
     kept: set[UUID] = getattr(db, "noted", set())
     return kept
 
 
 class Telling:
-    """Tells at once what several transactions stored; what is lost of it, clocks find."""
+    """Sends one notification for several transactions; listeners survive the loss of one."""
 
     def __init__(self, tell: Callable[[set[UUID]], Awaitable[None]]) -> None:
         self._tell = tell
@@ -50,7 +50,7 @@ class Telling:
         self._task: asyncio.Task[None] | None = None
 
     def __call__(self, organizations: Iterable[UUID]) -> None:
-        """Events of these organizations are stored."""
+        """Tell that events of these organizations were stored."""
         self._waiting.update(organizations)
         if self._waiting and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._run())

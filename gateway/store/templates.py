@@ -9,7 +9,7 @@ from uuid import UUID
 
 from gateway.store.database import Connection
 from gateway.store.paging import MOST_BYTES, Cursor, Page, after, cut_page
-from gateway.store.sql import queries
+from gateway.store.sql import fetch_row, queries
 from gateway.store.values import Row, as_json
 
 _SQL = queries("templates")
@@ -25,10 +25,7 @@ async def search(
     cursor: Cursor | None,
     limit: int,
 ) -> Page:
-    """One page of templates, newest first.
-
-    The one with which they come to `MOST_BYTES` is the page's last.
-    """
+    """One page of templates, newest first, which ends once it has `MOST_BYTES`."""
     rows = await db.fetch(
         _SQL["list"],
         organization_id,
@@ -43,9 +40,8 @@ async def search(
 
 
 async def get(db: Connection, organization_id: UUID, template_id: UUID) -> Row | None:
-    """One template with its counters up to this moment."""
-    row = await db.fetchrow(_SQL["get"], organization_id, template_id)
-    return dict(row) if row else None
+    """One template, with uses that are not yet added to its counter."""
+    return await fetch_row(db, _SQL["get"], organization_id, template_id)
 
 
 async def insert(
@@ -73,13 +69,13 @@ async def update(
 
 
 async def made(db: Connection, organization_id: UUID, template_id: UUID, more_than: int) -> bool:
-    """Whether more than so many messages were made from a template."""
+    """Whether a template has been used for more than so many messages."""
     found: bool = await db.fetchval(_SQL["made"], organization_id, template_id, more_than)
     return found
 
 
 async def let_go(db: Connection, organization_id: UUID, template_id: UUID, limit: int) -> int:
-    """Have up to so many messages forget that they were made from a template; how many did."""
+    """Remove the reference to a template from up to so many messages; returns how many had it."""
     count: int = await db.fetchval(_SQL["let_go"], organization_id, template_id, limit)
     return count
 

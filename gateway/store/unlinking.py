@@ -17,7 +17,8 @@ _SQL = queries("conversations")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Apart:
-    """Where an address was set apart: only now or before, and with all its messages or not yet."""
+    """The conversation into which an address was moved; `is_new`: by this call; `is_done`: with all
+    of its messages."""
 
     conversation_id: UUID
     is_new: bool
@@ -27,14 +28,14 @@ class Apart:
 async def set_apart(
     db: Connection, organization_id: UUID, conversation_id: UUID, address: str, new_id: UUID
 ) -> Apart | None:
-    """Move an address into a new conversation, with its latest messages; None where this has none.
+    """Move an address into a new conversation, with its latest messages; None if this one has none.
 
-    Where that was done before, more of its messages go there. Also those that have gone elsewhere
-    already, because this one is being merged.
+    If that was done before, more of its messages are moved there; also those that are elsewhere
+    already, because this conversation is being merged.
     """
     note(db, [organization_id])
     found = None
-    # It may have gone elsewhere while its conversation was waited for.
+    # It may be moved while this waits for the lock on its conversation.
     while (now := await db.fetchrow(_SQL["whose_address"], organization_id, address)) != found:
         found = now
         both = [conversation_id, now and now["conversation_id"]]
@@ -43,7 +44,7 @@ async def set_apart(
         return None
     key, home = found["address"], found["conversation_id"]
     places: list[UUID] = []
-    # A step may have gone on while these were waited for.
+    # A merge may make another step while this waits for these locks.
     while (into := await merging_into(db, organization_id, conversation_id)) != places:
         places = into
         await db.execute(_SQL["hold"], organization_id, places)
@@ -53,7 +54,7 @@ async def set_apart(
         await db.execute(_SQL["make_apart"], organization_id, home, conversation_id)
         await db.execute(_SQL["move_address"], organization_id, conversation_id, key, home)
     elif conversation_id in await merging_into(db, organization_id, home):
-        return None  # its messages are here because its own conversation is being merged into this
+        return None  # it has messages here because its own conversation is being merged into this
     sources = [each for each in (*places, conversation_id) if each != home]
     (latest,) = await db.fetch(_SQL["to_move"], organization_id, sources, key)
     if not latest["ids"] and not is_new:
@@ -73,7 +74,7 @@ async def _move(
     for each in sources:
         await db.execute(_SQL["move_unread"], organization_id, each, ids, home)
     moved = await db.fetch(_SQL["move_messages"], organization_id, ids, home)
-    # What another program's trigger keeps where it is would be found again and again.
+    # A message that another program's trigger keeps in its place would be found again and again.
     if [home] * len(ids) != [row["conversation_id"] for row in moved]:
         raise RefusedError({"table": "messages", "column": "conversation_id"})
     for each in (*sources, home):

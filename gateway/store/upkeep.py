@@ -1,4 +1,4 @@
-"""What the worker does besides sending, and what `/readyz` asks."""
+"""Housekeeping of the worker, and the migrations for `/readyz`."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ FORGET_AT_ONCE = 5000
 async def fold_template_uses(
     db: Connection, *, without: Sequence[UUID] = (), only: Sequence[UUID] | None = None
 ) -> None:
-    """Add waiting uses to their templates, except locked ones."""
+    """Add noted uses to their templates, except locked ones."""
     await db.execute(
         _SQL["fold_template_uses"], list(without), None if only is None else list(only)
     )
 
 
 async def used_templates(db: Connection) -> list[UUID]:
-    """The templates with waiting uses, as many as are folded at once."""
+    """The templates with noted uses, as many as are folded at once."""
     return [row["template_id"] for row in await db.fetch(_SQL["used_templates"])]
 
 
 async def forget_old(db: Connection) -> dict[str, int]:
-    """Delete what is past its retention, at most `FORGET_AT_ONCE` rows of each kind; how many."""
+    """Delete rows past their retention, at most `FORGET_AT_ONCE` of each kind; returns how many."""
     row = await db.fetchrow(_SQL["forget_old"], FORGET_AT_ONCE)
     return dict(row or {})
 

@@ -1,4 +1,4 @@
-"""Rows; JSON as parameters of statements; texts of others in a form that PostgreSQL can store."""
+"""Rows; JSON as parameters of statements; foreign texts in a form that PostgreSQL can store."""
 
 from __future__ import annotations
 
@@ -13,11 +13,16 @@ import orjson
 # Columns by name.
 Row = dict[str, Any]
 
-# Of JSON in one statement, so that it is done in time, and nobody else waits while it is written.
+# Bytes of JSON in one statement, so that it ends in time, and writing it does not block others.
 _PIECE_BYTES = 8 * 2**20
 # Levels of lists and objects: orjson writes 254 of them.
 _DEEPEST = 250
 _SIGN_IN = re.compile(r"(inbox(?:/|%2F)link(?:/|%2F))[\w-]{20,64}", re.IGNORECASE | re.ASCII)
+
+
+def columns(rows: Sequence[tuple[Any, ...]]) -> Iterator[list[Any]]:
+    """The columns of rows, at least one, as the parameters of a statement that unnests them."""
+    return map(list, zip(*rows, strict=True))
 
 
 def as_json(value: object) -> str:
@@ -31,7 +36,7 @@ def as_json_bytes(value: object) -> bytes:
 
 
 def as_json_pieces(rows: Sequence[Row], most: int = _PIECE_BYTES) -> Iterator[str]:
-    """JSON text of rows, in order, in pieces that each end with the row that comes to `most` bytes.
+    """JSON text of rows, in order, in pieces that each end once they have `most` bytes.
 
     Without rows it is one piece, too.
     """
@@ -52,22 +57,22 @@ def _listed(piece: Sequence[bytes]) -> str:
 
 
 def as_stored(value: object) -> str:
-    """JSON text of rows (dicts or dataclasses) with texts of others in them; see `storable`."""
+    """JSON text of rows (dicts or dataclasses) that contain foreign texts; see `storable`."""
     try:
         text = as_json_bytes(value)
     except TypeError:  # a lone surrogate, a number that is too large, or too many levels
         return as_json(storable(value))
-    # Rare, so the whole is searched once: checking each text takes five times as long.
+    # Rare, so the whole JSON is searched once: checking each text would take five times as long.
     is_odd = b"\\u0000" in text or b"inbox" in text
     return as_json(storable(value)) if is_odd else text.decode()
 
 
 def storable(value: Any, level: int = 0) -> Any:  # noqa: ANN401 - any JSON
-    """What others wrote as PostgreSQL can store it: without U+0000 and lone surrogates.
+    """A foreign value as PostgreSQL can store it: without U+0000 and lone surrogates.
 
-    Sign-in links are masked: a click report names one and a reply quotes it, and colleagues may
-    read both. Numbers that need more than 64 bits become texts, as does what is nested too deep,
-    of which no more than that is kept.
+    Sign-in links are masked: a click report names them and a reply may quote them, and colleagues
+    can read both. Numbers that need more than 64 bits become texts; values that are nested too deep
+    are replaced by "…".
     """
     if isinstance(value, str):
         if value.isascii() and "\0" not in value and "inbox" not in value:

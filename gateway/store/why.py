@@ -8,7 +8,7 @@ from uuid import UUID
 
 from gateway.store import media, messages
 from gateway.store.database import Connection
-from gateway.store.sql import queries
+from gateway.store.sql import fetch_rows, queries
 from gateway.store.values import Row, storable
 from gateway.why import File, Other, Queued, Reference, Story, reference
 
@@ -19,8 +19,8 @@ MOST_EVENTS = 200
 
 async def story(db: Connection, organization_id: UUID, message_id: UUID) -> Story | None:
     """All that is known of one message, or None where the caller can see none."""
-    # The queue before the row: a message that has left the queue has its new status by then. The
-    # other way round, a message that is just being sent would seem lost.
+    # The queue before the row: a message that is no longer queued has its new status by then. In
+    # the other order, a message that is just being sent would seem lost.
     around = await db.fetchrow(_SQL["around"], organization_id, message_id)
     row = await messages.get(db, organization_id, message_id)
     if around is None or row is None:
@@ -65,10 +65,9 @@ def _queued(around: Any) -> Queued | None:  # noqa: ANN401 - a row of asyncpg
 
 
 async def find(db: Connection, organization_id: UUID | None, text: str) -> list[Row]:
-    """The messages that somebody means by an id, a provider's id or an address, latest first.
+    """The messages with an id, a provider's id or an address, latest first, at most 20.
 
-    At most 20; of an address those with its contact. `organization_id` None looks in all that the
-    caller can see.
+    `organization_id` None searches all organizations that the caller can see.
     """
     meant = await _meant(db, organization_id, text)
     wanted: Sequence[tuple[str, Sequence[Any]]] = (
@@ -86,28 +85,26 @@ async def find(db: Connection, organization_id: UUID | None, text: str) -> list[
 
 
 async def external_id(db: Connection, organization_id: UUID, text: str) -> str:
-    """The provider's id that somebody means, as a message has it; the text where none has it."""
+    """The provider's id in a text, as a message has it; the text itself if none has it."""
     forms = reference(storable(text)).external_ids
     found: str | None = await db.fetchval(_SQL["external_id"], organization_id, list(forms))
     return found or text
 
 
 async def suppressed(db: Connection, organization_id: UUID | None, text: str) -> list[Row]:
-    """Why nothing is sent to the address that somebody means, the latest reasons first.
+    """Why nothing is sent to an address, the latest reasons first.
 
     `organization_id, channel, reason, source, created_at`, at most 20.
     """
     meant = await _meant(db, organization_id, text)
     await db.execute("SET LOCAL plan_cache_mode = force_custom_plan")
-    found = await db.fetch(_SQL["suppressed"], organization_id, list(meant.addresses))
-    return [dict(row) for row in found]
+    return await fetch_rows(db, _SQL["suppressed"], organization_id, list(meant.addresses))
 
 
 async def own(db: Connection, organization_id: UUID | None, text: str) -> list[Row]:
-    """Whose sender the address is that somebody means: `organization_id, channels`, at most 20."""
+    """Organizations that have an address as a sender: `organization_id, channels`, at most 20."""
     meant = await _meant(db, organization_id, text)
-    found = await db.fetch(_SQL["own"], organization_id, list(meant.addresses))
-    return [dict(row) for row in found]
+    return await fetch_rows(db, _SQL["own"], organization_id, list(meant.addresses))
 
 
 async def _meant(db: Connection, organization_id: UUID | None, text: str) -> Reference:

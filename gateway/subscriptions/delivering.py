@@ -1,7 +1,7 @@
-"""Deliveries: what subscriptions are to be told is planned, sent, and sent again until it is taken.
+"""Deliveries of events to subscriptions: planned, sent, and sent again until they are accepted.
 
-At least once: a delivery is removed after its receiver has taken it. A worker that dies in between
-leaves it to the next one, which sends the same event with the same id.
+At least once: a delivery is removed after its receiver has accepted it. If a worker dies in
+between, the next one sends the same event again, with the same id.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ _log = logger(__name__)
 _PLACES = 128
 _OF_ORGANIZATION = 32
 _OF_SUBSCRIPTION = 16
-# To receivers that have failed several times in a row: one each, and so many together.
+# The same to all receivers that have failed several times in a row; each of them gets one.
 _OF_FAILING = 32
-# Deliveries that may wait for one subscription: no more are planned until there are fewer.
+# Deliveries that may wait for one subscription: with more, planning pauses.
 _MOST_WAITING = 5000
-# One of so many places is kept from organizations whose deliveries were slow: whoever comes finds
-# one free.
+# One in so many places is never given to organizations whose deliveries were slow, so that others
+# find some free.
 _KEPT = 4
-# Seconds for which having been slow counts.
+# Seconds for which an organization counts as slow.
 _LATELY = 60.0
-# Bytes of text from which on an event is large: of a subscription one such is in memory at a time.
-# The others are 32 MiB at most, each as a row and as a body.
+# From so many bytes of text on, an event is large: a subscription has one such in memory at a time.
+# All others together have 32 MiB at most, each as a row and as a body.
 _LARGE = 2**18
 # Large events that one organization, and all organizations together, have in memory.
 _LARGE_OF_ORGANIZATION = 2
 _OF_LARGE = 16
-# Seconds: deliveries that end within them are replaced together.
+# Seconds to wait after a delivery ends, so that those that end together are replaced together.
 _GATHER = 0.01
 
 
 class Deliveries:
-    """Tells subscriptions what has happened, side by side."""
+    """Delivers events to subscriptions, concurrently."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Deliveries:
         self._wake = asyncio.Event()
         self._look_at, self._is_due = 0.0, False
         self._planning: asyncio.Task[None] | None = None  # beside the deliveries
-        # What it is, and since when it is under way (monotonic clock).
+        # The delivery, and since when it is under way (monotonic clock).
         self._under_way: dict[asyncio.Task[None], tuple[Delivery, float]] = {}
         self._large = asyncio.Semaphore(_OF_LARGE)
         self._large_of: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
@@ -83,7 +83,7 @@ class Deliveries:
         self._slow: Lately[UUID] = Lately()
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Work until told to stop; what is under way then has a moment to end."""
+        """Work until told to stop; deliveries under way then have some seconds to end."""
         told = asyncio.create_task(self._wake_at(stopping))
         try:
             while not stopping.is_set():
@@ -107,7 +107,7 @@ class Deliveries:
             await asyncio.sleep(_GATHER)
 
     async def _step(self) -> None:
-        """Begin what there is to do: as long as something is due, whatever has room for it."""
+        """Look for something to do, if it is time, and begin due deliveries that have a place."""
         self._note_slow()
         try:
             if time.monotonic() >= self._look_at:
@@ -130,7 +130,7 @@ class Deliveries:
         """Plan beside the deliveries, which need not wait for an organization with many events."""
         behind = [(each.organization_id, each.id) for each in found if each.is_behind]
         if behind and (self._planning is None or self._planning.done()):
-            random.shuffle(behind)  # one that cannot be planned is not in front of others each time
+            random.shuffle(behind)  # so that one that cannot be planned is not always the first
             self._planning = asyncio.create_task(self._plan_all(behind))
 
     async def _plan_all(self, behind: Sequence[deliveries.Holder]) -> None:
@@ -174,9 +174,9 @@ class Deliveries:
             await self._sending.give_back(due)
 
     def _note_slow(self) -> None:
-        """Note whose deliveries are slow.
+        """Note the organizations of slow deliveries.
 
-        Each claim is fair, but slow ones stay and quick ones go: after some claims a few
+        Each claim is fair, but slow deliveries stay and quick ones go: after some claims a few
         organizations with slow receivers would have all the places.
         """
         begun = time.monotonic() - self._patience.slow
@@ -185,7 +185,7 @@ class Deliveries:
                 self._slow.add(delivery.organization_id, _LATELY)
 
     async def _begin(self, due: Sequence[Delivery]) -> None:
-        """Begin to send what is due of one organization; of rows that cannot be read nothing is."""
+        """Begin due deliveries of one organization; none if its rows cannot be read."""
         about = [{"kind": each.kind, "about": each.about} for each in due]
         try:
             async with self._database.as_service() as db:
@@ -214,9 +214,9 @@ class Deliveries:
             _log.exception("a delivery met what nobody expected", **ids(delivery))
 
     async def _tell_in_turn(self, delivery: Delivery) -> None:
-        """Tell of what is large, or gone.
+        """Deliver an event that is large, or whose row is gone.
 
-        Where its turn is too far off it is given back: its lease must not end meanwhile.
+        Given back if its turn does not come in time: its lease must not end meanwhile.
         """
         organization_id = delivery.organization_id
         about = {"kind": delivery.kind, "about": delivery.about}
@@ -242,7 +242,7 @@ class Deliveries:
         self._wake.set()
 
     async def _end(self) -> None:
-        """End what is under way; it is another worker's at once."""
+        """Cut off deliveries under way; they are given back."""
         left = [*self._under_way, *([self._planning] if self._planning else [])]
         for task in left:
             task.cancel()

@@ -1,4 +1,4 @@
-"""What subscriptions are to be told: the events since their places, as deliveries."""
+"""Planning: the events since a subscription's position become its deliveries."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Whether anything was planned, and whether more had happened than was read."""
+    """Whether anything was planned, and whether there are more events than were read."""
 
     is_due: bool = False
     is_more: bool = False
 
 
 async def plan(database: Database, behind: Sequence[Holder]) -> Done:
-    """Plan a part of what each of these subscriptions is to be told.
+    """Plan the next deliveries of each of these subscriptions.
 
-    The deliveries and the place behind them are stored in one transaction, while no other worker
-    plans for this subscription: none is missed, and none is there twice.
+    The deliveries and the position after them are stored in one transaction, while no other worker
+    plans for this subscription: none is missed, and none is planned twice.
     """
     done = [await _plan(database, *holder) for holder in behind]
     return Done(any(each.is_due for each in done), any(each.is_more for each in done))
@@ -44,7 +44,7 @@ async def _plan(database: Database, organization_id: UUID, subscription_id: UUID
         if place is None:
             return Done()
         if place.is_foreign:
-            # Its transactions say nothing of this cluster's.
+            # Its position has transaction ids of another cluster.
             here = await live.here(db)
             await deliveries.plan(db, organization_id, subscription_id, [], here)
             _log.error(
@@ -63,7 +63,7 @@ async def _plan(database: Database, organization_id: UUID, subscription_id: UUID
 
 def _planned(subscription_id: UUID, event: Mapping[str, Any]) -> Planned:
     return Planned(
-        # A conversation has no id for each of its changes: its transaction tells them apart.
+        # Changes of a conversation have no ids of their own: their transactions tell them apart.
         id=derived_id(subscription_id, event["about"], event["id"], event["position"]),
         type=event_name(event["kind"], event["type"], event["status"]),
         about=event["about"],

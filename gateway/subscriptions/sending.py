@@ -1,4 +1,4 @@
-"""Sending: one delivery is told to its receiver, and what that means is stored."""
+"""Sending: one delivery is sent to its receiver, and the result is stored."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ from gateway.vault import Vault, VaultError
 
 _log = logger(__name__)
 
-# From so many failures in a row on a receiver is asked less.
+# From so many failures in a row on, a receiver is tried less often.
 FAILING_FROM = 5
 # A receiver may ask to be left alone for so many seconds (Retry-After).
 _LONGEST_PAUSE = 3600.0
-# Added to each wait at most, as a part of it, so that what failed together does not come together.
+# The largest part of a wait that is added at random, so that those that failed together are not
+# tried again together.
 _JITTER = 0.1
 _GONE = 410
-# Seconds to wait for a row that another transaction has locked; it is tried again meanwhile.
+# Seconds to wait for a row that another transaction has locked, before it is tried again.
 _PATIENCE = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Patience:
-    """How long deliveries are tried: `seconds` for an answer, and `waits` after each attempt.
+    """How long deliveries are tried, in seconds: `seconds` for an answer, `waits` after attempts.
 
-    `lease` seconds must outlast one attempt; `rest` seconds lie between two looks. A receiver that
-    fails is left alone for `pause` seconds, so that it is asked, not flooded. What takes
-    more than `slow` seconds is slow. What is under way has `last` seconds to end when the worker
-    stops.
+    A `lease` must outlast one attempt; `rest` is the time between two looks. After a failure
+    nothing is sent to the receiver for `pause`, lest it be flooded. A delivery that takes more than
+    `slow` is slow. Deliveries under way have `last` to end when the worker stops.
     """
 
     seconds: float = 20.0
@@ -62,7 +62,7 @@ class Patience:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Failure:
-    """An attempt that failed, in a sentence; `pause`: the seconds that the receiver asked for."""
+    """A failed attempt: the `error` as a sentence; `pause`: seconds that the receiver asked for."""
 
     error: str
     status: int | None = None
@@ -70,7 +70,7 @@ class _Failure:
 
 
 class Sending:
-    """Tells receivers; where one does not take an event, decides how to go on."""
+    """Sends deliveries; if a receiver does not accept one, decides how to go on."""
 
     def __init__(
         self,
@@ -93,10 +93,10 @@ class Sending:
         )
 
     async def tell(self, delivery: Delivery, row: Row | None) -> None:
-        """Tell a receiver of an event about this row; one that is gone is not told.
+        """Send the event about this row to the receiver; nothing if the row is gone.
 
-        Where it is cancelled the delivery is given back; if the database is away, its lease ends by
-        itself. Raises `DatabaseAwayError`.
+        If this is cancelled, the delivery is given back. Raises `DatabaseAwayError`: then its lease
+        will end by itself.
         """
         try:
             if row is None:
@@ -112,14 +112,14 @@ class Sending:
             raise
 
     async def give_back(self, untold: Sequence[Delivery], *, seconds: float = 0.0) -> None:
-        """Leave these to others, due in some seconds, as if nobody had them."""
+        """Return these deliveries to the queue, due in some seconds, as if not leased."""
         with suppress(DatabaseAwayError):
             for delivery in untold:
                 async with self._of(delivery) as db:
                     await deliveries.give_back(db, delivery, seconds)
 
     async def _send(self, delivery: Delivery, row: Row) -> _Failure | None:
-        """Post it; None where it was taken."""
+        """Post it; None if it was accepted."""
         try:
             body = render(delivery.type, delivery.occurred_at, row)
             secrets = self._vault.open(delivery.organization_id, delivery.credentials)
@@ -145,9 +145,9 @@ class Sending:
         )
 
     async def _failed(self, delivery: Delivery, failure: _Failure) -> None:
-        """Have it tried again; or give it up, or the whole subscription."""
+        """Try it again later, or give up the delivery, or the whole subscription."""
         patience = self._patience
-        # Not its attempts: those whose workers died are none of its receiver's.
+        # Not `attempts`: those whose workers died are no failures of the receiver.
         failed = delivery.failures + 1
         reason = None
         async with self._of(delivery) as db:
@@ -181,8 +181,8 @@ class Sending:
         self._metrics.event_sent("given_up" if is_given_up else "failed")
 
     async def _past_locks(self, store: Callable[[], Awaitable[None]]) -> None:
-        """Store what was answered, again and again where its row is locked: once its lease ends it
-        is told twice."""
+        """Store the result, again and again while its row is locked: if the lease ended before, the
+        receiver would get the event twice."""
         until = time.monotonic() + self._patience.lease / 4
         while True:
             try:
@@ -197,12 +197,12 @@ class Sending:
         return [None] * len(done)
 
     def _of(self, delivery: Delivery) -> Transaction:
-        """A transaction that leaves connections to other organizations, should it have to wait."""
+        """A transaction in the organization's share of the connections, because it may wait."""
         return self._database.as_service(share_of=delivery.organization_id, patience=_PATIENCE)
 
 
 def ids(delivery: Delivery) -> dict[str, str | int]:
-    """What a log line says of a delivery."""
+    """What log lines say about a delivery."""
     return {
         "subscription_id": str(delivery.subscription_id),
         "organization_id": str(delivery.organization_id),

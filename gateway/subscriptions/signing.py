@@ -22,12 +22,12 @@ _MADE_BYTES = 32
 
 
 def new_secret() -> str:
-    """A secret that nobody has had before."""
+    """A new random secret."""
     return PREFIX + base64.b64encode(os.urandom(_MADE_BYTES)).decode()
 
 
 def check_secret(secret: str) -> None:
-    """Raise `ValueError`, which says what a secret has to be, for a text that is none."""
+    """Raise `ValueError`, which says what a secret must look like, for a malformed one."""
     least, most = SECRET_BYTES
     try:
         size = len(base64.b64decode(secret.removeprefix(PREFIX), validate=True))
@@ -38,7 +38,7 @@ def check_secret(secret: str) -> None:
 
 
 def with_secret(secrets: Mapping[str, str], secret: str) -> dict[str, str]:
-    """The secrets after a change: the one before is kept, the one before that is not."""
+    """The secrets after a change: the former one is kept, the one before that is not."""
     return {"secret": secret, "former": secrets["secret"]}
 
 
@@ -50,7 +50,7 @@ def headers(
     *,
     is_rotating: bool,
 ) -> dict[str, str]:
-    """The headers of one attempt at `now`, by each secret that counts."""
+    """The headers of one attempt at `now`, signed with each valid secret."""
     counting = ["secret", "former"] if is_rotating and "former" in secrets else ["secret"]
     text = body.decode()
     return {

@@ -1,7 +1,7 @@
 """/webhooks/{provider}/{account_id}/{event}: the same steps for every provider.
 
-Checked in this order: 404 (no such hook), 413 (too large), 403 (not signed), 400 (not readable; 415
-where it is its coding that nobody knows).
+Checked in this order: 404 (no such webhook), 413 (too large), 403 (not signed), 400 (not readable;
+415 for an unknown Content-Encoding).
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ async def handle(request: web.Request) -> web.Response:
             "PUBLIC_URL with the URL that the provider calls, and the account's secret.",
         ) from None
     except ConflictError as error:
-        # Never a 4xx, after which some providers do not come again.
+        # Never a 4xx, after which some providers do not try again.
         _log.warning("webhook met a change", provider=provider, constraint=error.constraint)
         raise not_now("What this is about was changed meanwhile: send it again.") from None
     except Unreadable as error:
@@ -83,10 +83,9 @@ async def _account(request: web.Request) -> Account:
 
 
 async def _read(request: web.Request) -> tuple[bytes, Problem | None]:
-    """The body, and what is wrong with its coding, which only its provider is told.
+    """The body, and the problem of its coding, which is told only after its signature is verified.
 
-    What cannot be decoded is empty, and signed by whoever needs no body for that. Raises `Problem`
-    413.
+    A body that cannot be decoded is empty: some providers sign without it. Raises `Problem` 413.
     """
     is_known = has_known_coding(request)  # once it is read, there is no body
     try:
@@ -101,15 +100,15 @@ async def _read(request: web.Request) -> tuple[bytes, Problem | None]:
 
 
 def count(request: web.Request, status: int, seconds: float) -> None:
-    """Count what a webhook was answered, which the middleware decides where something is away."""
+    """Count the answer to a webhook; called by the middleware, which may have changed it."""
     provider = request.match_info["provider"]
-    # Only providers' names become labels: the path is whatever somebody typed.
+    # Only names of providers become labels: the path may have anything.
     known = provider if provider in PROVIDERS else "unknown"
     request.app[SERVICES].metrics.hook_answered(known, status, seconds)
 
 
 def _public_url(settings: Settings, raw_path: str) -> str:
-    # As text: a URL object would quote the query anew, and the signature is over what was sent.
+    # As text: a URL object would quote the query anew, but the signature is over the original.
     if not raw_path.startswith("/"):  # the whole URL, as RFC 9112 (3.2.2) lets a proxy ask
         raw_path = "/" + raw_path.partition("://")[2].partition("/")[2]
     prefix = settings.prefix

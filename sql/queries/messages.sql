@@ -81,10 +81,10 @@ WITH incoming AS MATERIALIZED (
 SELECT now();
 
 -- name: receive
--- Stores inbound messages of one organization, in the order in which they came: the last has the time
--- of now, so that none is newer than its `updated_at`. Their ids are derived from the provider's, so a
--- redelivery meets its own row. $1: json array, $2: organization. What arrived before now (`arrived_at`)
--- stands in the history where it belongs.
+-- Stores inbound messages of one organization, in the order in which they came, a microsecond apart: the
+-- last one has the time of now, so that none is newer than its `updated_at`. Their ids are derived from
+-- the provider's, so a redelivery conflicts with its own row. $1: json array, $2: organization. A message
+-- that came earlier (`arrived_at`) gets its place in the history.
 WITH incoming AS MATERIALIZED (
   SELECT *, coalesce(arrived_at, now())
     - (count(*) OVER () - ordinality) * interval '1 microsecond' AS created_at
@@ -138,8 +138,8 @@ SELECT id FROM stored;
 
 -- name: known
 -- Inbound messages that have one of the ids $2, or are mails with one of the Message-IDs $3; whether each
--- was stored with a request that was received at $4, and went to a sender of another account than $5. A
--- message has the time at which its transaction began, and its request a later one by the clock.
+-- was stored with a request received at $4, and whether it went to a sender of another account than $5. A
+-- message has the time at which its transaction began; its request has a later one, by the clock.
 SELECT m.id, m.external_id, m.to_address,
   m.created_at BETWEEN $4::timestamptz - interval '1 minute' AND $4 + interval '1 millisecond'
     AS came_then,
@@ -176,12 +176,12 @@ SELECT id, organization_id, channel, direction, from_address, to_address, lead_i
 FROM messages WHERE organization_id = $1 AND id = $2;
 
 -- name: hold_retries
--- From here on nobody else sends one of messages $1 again, until this transaction is over.
+-- Until this transaction ends, no other one sends any of messages $1 again.
 SELECT pg_advisory_xact_lock(hashtextextended(id::text, 7043)) FROM unnest($1::uuid[]) AS id ORDER BY id;
 
 -- name: in_place_of
--- What is on its way, or has arrived, in place of messages $2: sent again, or again in turn. What a test
--- key sent again is in nobody's place.
+-- A message that was sent in place of one of messages $2, directly or through further retries, and has
+-- not failed or been canceled. What a test key sent does not count.
 WITH RECURSIVE again AS (
   SELECT unnest($2::uuid[]) AS id
   UNION

@@ -119,8 +119,8 @@ WITH RECURSIVE organizations AS (
     SELECT o.settings FROM public.organizations o WHERE o.id = t.organization_id OFFSET 0
   ) o
 )
-SELECT t.organization_id, t.message_id, t.sender_id, t.priority, t.phase, t.claims, t.attempts,
-  t.refusals, t.asked, t.open_for, t.begun_at, t.is_test, t.was_leased, t.run_at, t.attempt_age,
+SELECT t.organization_id, t.message_id, t.sender_id, t.phase, t.claims, t.attempts, t.refusals,
+  t.asked, t.open_for, t.begun_at, t.is_test, t.was_leased, t.attempt_age,
   coalesce(t.expires_at <= now(), false) AS is_expired,
   -- two extracts, because before PostgreSQL 17 nothing can be subtracted from infinity
   (extract(epoch FROM t.expires_at)::double precision
@@ -241,9 +241,9 @@ WITH due AS MATERIALIZED (
 SELECT EXISTS (SELECT FROM held) AND EXISTS (SELECT FROM due GROUP BY priority HAVING count(*) = $3);
 
 -- name: give_back
--- Entries that were claimed and not begun, each due again in its number of seconds of $6, while they
--- are held by that claim $4 and no later one; and whoever holds them, or none, where it is about this
--- claim's request, attempt $5, that another one asks, or is about to.
+-- Returns entries that were claimed and not begun, each due again in its number of seconds of $6: if
+-- they are still held by that claim $4; and, whoever holds them now, if the request of that claim,
+-- attempt $5, is the one that is asked about, or is about to be: it never left.
 UPDATE gateway.queue q SET
   lease_id = NULL, lease_until = NULL, begun_at = NULL,
   open_claim = CASE WHEN q.phase = 'ask' THEN nullif(q.open_claim, g.claims) END,
@@ -260,10 +260,10 @@ WHERE q.organization_id = g.organization_id AND q.message_id = g.message_id AND 
     AND (q.phase = 'ask' OR q.begun_at IS NOT NULL));
 
 -- name: postpone
--- Back to the queue for $5 seconds, in phase $6, with $7 refusals, $8 questions and $9 seconds counted,
--- while it is held by claim $4 of lease $3. A message that would wait beyond its expires_at comes back
--- at that time, to be failed. That nothing came of attempt $10 holds as in `give_back`: also where this
--- claim's lease has ended, and another one asks.
+-- Puts an entry back for $5 seconds, in phase $6, with $7 refusals, $8 questions and $9 seconds counted,
+-- if it is still held by claim $4 of lease $3. A message that would wait beyond its expires_at comes
+-- back at that time, to be failed. That attempt $10 was not taken counts, as in `give_back`, also after
+-- the lease of this claim has ended, and another one asks about it.
 UPDATE gateway.queue SET
   lease_id = NULL, lease_until = NULL, begun_at = NULL, phase = $6, refusals = $7, asked = $8,
   open_for = $9, open_claim = CASE WHEN $6 = 'ask' THEN open_claim END,
@@ -275,8 +275,8 @@ WHERE organization_id = $1 AND message_id = $2 AND (
 RETURNING message_id;
 
 -- name: extend
--- Extends a lease that claim $4 still holds to $5 seconds from now; the attempt's age counts from here.
--- $6: the request is about to leave; else none has.
+-- Extends a lease that claim $4 still holds to $5 seconds from now; the attempt's age starts anew. $6:
+-- the request is about to leave; otherwise none has left.
 UPDATE gateway.queue SET
   lease_until = clock_timestamp() + make_interval(secs => $5), attempted_at = clock_timestamp(),
   begun_at = CASE WHEN $6 THEN clock_timestamp() END, open_claim = $4
@@ -285,10 +285,10 @@ WHERE organization_id = $1 AND message_id = $2 AND lease_id = $3 AND claims = $4
 RETURNING message_id;
 
 -- name: say_instead
--- A message says from now on what is about to leave in place of it: text $5, parts $6, and no files.
--- Only for claim $4 of lease $3 while it holds, and not if a report has told meanwhile that the message
--- was sent, or failed. The entry is locked first, as by a claim, so that nobody else takes it up before
--- this is stored.
+-- Replaces the content of a message by what is about to be sent instead: text $5, parts $6, no files.
+-- Only while claim $4 of lease $3 holds, and not if a report has said meanwhile that the message was
+-- sent, or failed. The entry is locked first, as by a claim, so that nobody else claims it before this
+-- is committed.
 WITH held AS MATERIALIZED (
   SELECT organization_id, message_id FROM gateway.queue
   WHERE organization_id = $1 AND message_id = $2 AND lease_id = $3 AND claims = $4
@@ -302,14 +302,14 @@ WHERE m.organization_id = h.organization_id AND m.id = h.message_id AND m.extern
 RETURNING m.id;
 
 -- name: drop
--- Only for claim $4 of lease $3: what has become of it since then is not known here.
+-- Removes an entry, if claim $4 of lease $3 still holds it: a later claim decides for itself.
 DELETE FROM gateway.queue
 WHERE organization_id = $1 AND message_id = $2 AND lease_id = $3 AND claims = $4
 RETURNING message_id;
 
 -- name: hold_asked
--- Locks a message whose attempt $3 is asked about, whoever does. Not if somebody has told meanwhile what
--- came of it: a report, or late the worker whose request it was.
+-- Locks a message whose attempt $3 is asked about, by whatever worker. Returns nothing if its outcome has
+-- become known meanwhile, from a report or, late, from the worker that made the request.
 SELECT m.id FROM messages m
 JOIN gateway.queue q ON q.organization_id = m.organization_id AND q.message_id = m.id
 WHERE m.organization_id = $1 AND m.id = $2 AND q.phase = 'ask' AND q.attempts = $3
@@ -318,11 +318,11 @@ WHERE m.organization_id = $1 AND m.id = $2 AND q.phase = 'ask' AND q.attempts = 
 FOR NO KEY UPDATE OF m, q;
 
 -- name: twins
--- Messages with the same addresses that may or may not have been taken, in the order of their attempts,
--- including the one that is asked about: a message that the provider lists may be any of them that
--- says the same, which the caller compares. $3: of an SMS it may not say from which of our numbers it
--- was sent; a mail it finds by our own id. Messages of other organizations that send from the same
--- address count, too: they share an account at the provider.
+-- Messages with the same addresses whose outcome is open, in the order of their attempts, including the
+-- one that is asked about: a message in the provider's list may be any of those with the same text, which
+-- the caller compares. $3: the list may not say from which of our numbers an SMS was sent. Mails are found
+-- by our own id. Messages of other organizations that send from the same address count, too: these share
+-- an account at the provider.
 SELECT t.id AS message_id, t.body, t.organization_id <> m.organization_id AS is_others,
   (t.attachments, t.parts -> 'template', t.parts -> 'call')
     IS DISTINCT FROM (m.attachments, m.parts -> 'template', m.parts -> 'call') AS has_other_parts,
@@ -353,12 +353,12 @@ SELECT DISTINCT external_id FROM messages
 WHERE external_id = ANY ($1::text[]) AND direction = 'outbound';
 
 -- name: lost_since
--- When an answer about a message was first lost: since then the provider may have it.
+-- When an answer about a message was first lost: the provider may have it since then.
 SELECT min(occurred_at) FROM gateway.message_events
 WHERE organization_id = $1 AND message_id = $2 AND type = 'answer_lost';
 
 -- name: as_it_is
--- What `claim` found of message $2 from sender $3 to address $5 on channel $4, as it is now.
+-- The present state of what `claim` found for message $2 from sender $3 to address $5 on channel $4.
 SELECT m.status, m.external_id,
   EXISTS (
     SELECT FROM gateway.message_events
@@ -398,9 +398,9 @@ WHERE locktype = 'advisory' AND classid = 7041 AND objsubid = 2 AND granted
   AND database = (SELECT oid FROM pg_database WHERE datname = current_database());
 
 -- name: end_dead_leases
--- Ends the leases of dead workers ($1: one's own; $2: tokens of those who lived a moment ago). The locks
--- are read after the snapshot was taken, and a new worker takes its lock before it claims anything, so
--- none is taken for dead.
+-- Ends the leases of dead workers, except $1, the caller's own, and $2, tokens of those that were alive a
+-- moment ago. The locks are read after the snapshot was taken, and a new worker takes its lock before it
+-- claims anything, so no live worker is taken for dead.
 UPDATE gateway.queue SET lease_until = now()
 WHERE lease_until > now() AND lease_id <> $1
   AND NOT (hashtext(lease_id::text)::bigint & 4294967295) = ANY ($2::bigint[])

@@ -132,13 +132,14 @@ LEFT JOIN folded f ON f.organization_id = t.organization_id AND f.message_id = t
 
 -- name: resolve
 -- Which of our messages reports are about. $1: json array of {n, organization_id, source, message_id,
--- external_id}; $2: the channels of each source, because anybody may send a mail that names a message,
--- and that says nothing of an SMS. Our own id wins over the provider's, unless that is already the id of
--- one to the same person that says the same: that one was found at the provider, which lists equal ones
--- alike (but mails by our own id), and the named one is sent again. `may_be_taken`: until it is known by
--- this id, another may be given it. One look-up for each: a join could be planned as a scan of all
--- messages of the organization. Each of the provider's ids once: any number of reports may name one that
--- any number of inbound messages have.
+-- external_id}; $2: the channels of each source: anybody may send a mail that names a message, which must
+-- not count for an SMS.
+-- Our own id wins over the provider's, unless an equal message to the same person has the latter already:
+-- then that message was taken for the provider's record when the provider was asked (its list shows equal
+-- messages alike, except mails, which are found by our own id), and the named one is sent again.
+-- `may_be_taken`: the message does not have this provider's id yet, so another one may still get it.
+-- One look-up for each: a join could be planned as a scan of all messages of the organization. Each of the
+-- provider's ids is looked up once: many reports may name one that many inbound messages have.
 WITH asked AS MATERIALIZED (
   SELECT i.*, own.*
   FROM json_to_recordset($1::json) AS i (
@@ -204,8 +205,8 @@ CROSS JOIN LATERAL (
 ) known;
 
 -- name: lock_external_ids
--- Makes those who give provider's ids $1 to messages take turns. A statement of its own, so that the next
--- one's snapshot is taken after the wait, and sees what the others have committed.
+-- Lets transactions that give provider's ids $1 to messages take turns. A statement of its own, so that
+-- the snapshot of the next one is taken after the wait, and sees what the others have committed.
 SELECT pg_advisory_xact_lock(hashtextextended(id, 7041)) FROM unnest($1::text[]) AS id;
 
 -- name: is_anothers
@@ -218,9 +219,9 @@ SELECT EXISTS (
 );
 
 -- name: resolve_any
--- Messages of either direction by the provider's id, of several the newest: more of a mail comes
--- right behind it, and a Message-ID is anybody's word. $1: external ids, $2: organization. Where more of
--- it came at $3, long ago: the newest of then, or else the first one since.
+-- Messages of either direction by the provider's id; of several the newest, because additions to a mail
+-- come soon after it, and anybody can forge a Message-ID. $1: external ids, $2: organization. If an
+-- addition came at $3, long ago: the newest before that, or else the first one after it.
 SELECT DISTINCT ON (external_id) external_id, id
 FROM messages WHERE organization_id = $2 AND external_id = ANY ($1::text[])
 ORDER BY external_id, created_at > $3::timestamptz,
@@ -237,7 +238,7 @@ SELECT id FROM gateway.message_events
 WHERE organization_id = $1 AND message_id = ANY ($2::uuid[]) AND id = ANY ($3::uuid[]);
 
 -- name: told_before
--- Which errors are known, perhaps in other words: those are ours, and no part of what happened.
+-- Which errors are stored, perhaps with other words: the words are ours, and no part of what happened.
 -- $1: json array, `occurred_at` null where a report tells no time; $2: organization.
 SELECT i.n FROM json_to_recordset($1::json) AS i (
   n integer, message_id uuid, type text, status text, source text, error_code text,

@@ -1,14 +1,14 @@
-"""Mails that come in, the same way for every provider: a letter, or a report about one of ours.
+"""Inbound mails, in the same way for every provider: a letter, or a report about a mail of ours.
 
-Replies, bounces (DSN, RFC 3464) and complaints (ARF, RFC 5965) arrive at the same address; which
-one a mail is, is told from the mail itself. What an empty sender or a robot wrote is marked
-`auto_submitted` (RFC 3834): nobody answers it.
+Replies, bounces (DSN, RFC 3464) and complaints (ARF, RFC 5965) arrive at the same address, and are
+told apart by the mail itself. A mail from an empty sender or a robot is marked `auto_submitted`
+(RFC 3834): nobody answers it.
 
-`mime` takes a raw mail apart: `parts` finds its parts, `headers` and `names` read their fields,
-`charsets` and `flowed` their text; `written` chooses what people see, and `pictures` takes out what
-stands in its HTML. A provider that has done so itself hands over a `letter`. Of either `told` makes
-what `reports` looks through, by `codes` and `words`. What is no report becomes an inbound message
-in `letter`: its `author`, its `text` without HTML, and what is new in it without its `quotations`.
+`mime` parses a raw mail: `parts` finds its parts, `headers` and `names` read their headers,
+`charsets` and `flowed` their text; `written` chooses what people see, and `pictures` extracts
+pictures from its HTML. A provider that parses mails itself gives us a `letter`. From either, `told`
+makes what `reports` searches, with `codes` and `words`. If it is no report, `letter` makes it an
+inbound message, with its `author`, its `text` from HTML, and its new text without `quotations`.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ def events(
     sender: str | None = None,
     detail: Mapping[str, Any] | None = None,
 ) -> list[WebhookEvent]:
-    """What a complete MIME message tells: one `Inbound`, or the reports of a DSN or ARF.
+    """The events of a raw MIME message: one `Inbound`, or the reports in a DSN or ARF.
 
-    `recipients` and `sender` are those of the envelope, where the provider tells them ("" is the
-    empty sender of bounces).
+    `recipients` and `sender` are those of the envelope, if the provider tells them ("" is the empty
+    sender of bounces).
     """
     message = parse(raw)
     found = reports(of_message(message, sender), provider=provider)
@@ -53,10 +53,10 @@ def events(
 
 
 def taken_apart(letter: Letter, *, provider: str, sender: str | None) -> list[WebhookEvent]:
-    """The same of a mail that its provider took apart; `sender` is that of the envelope.
+    """The same for a mail that its provider parsed; `sender` is that of the envelope.
 
-    A provider may leave out what names the message of a report: without it, it is a letter, which
-    somebody may read.
+    A provider may leave out what identifies the message of a report: then it becomes a letter, so
+    that somebody may read it.
     """
     found = reports(of_letter(letter, sender), provider=provider)
     if any(not isinstance(event, Unknown) for event in found):

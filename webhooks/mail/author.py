@@ -1,9 +1,10 @@
-"""Who wrote a mail: the mailbox of its From (RFC 5322 §3.4), which a name must not pass for.
+"""The author of a mail: the mailbox in its From (RFC 5322 §3.4), which must not be confused with a
+name.
 
-Whoever checks a mail's origin (DMARC) may read a From in another way than we do, so only two are
-believed: one that is well-formed as its bytes stand, and one that names a single mailbox in every
-way that it can be read. A name may look like an address, be it encoded (RFC 2047), in the seven
-bits of ISO-2022-JP, or behind a quotation mark that nothing closes.
+The server that checked the mail's origin (DMARC) may parse a From in another way than we do. So
+only two kinds are believed: one that is well-formed as it is, and one that names the same single
+mailbox in every way in which it can be parsed. A name may look like an address, encoded (RFC 2047),
+in the seven bits of ISO-2022-JP, or behind a quotation mark that is never closed.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _PIECE = re.compile(rf'{_QUOTES}|<(?:[^<>"]|{_QUOTES})*+>|[^"(<\\,;]+|[,;]', re.
 _PARENTHESIS = re.compile(r"\\.|[()]", re.DOTALL)
 _STRUCTURE = re.compile(r'["(),:;<>@\\]')
 _SHIFT = re.compile(r"\x1b(?:\$[@B]|\([BIJ])")
-# One of the DNS: no top-level domain begins with a digit, as many bytes of Japanese do.
+# A host name in the DNS: no top-level domain begins with a digit, unlike much text in ISO-2022-JP.
 _HOST = re.compile(rf"\s*{_ATOM}(?:\s*\.\s*{_ATOM})+")
 _TOP = re.compile(r"[a-zA-Z\x80-\U0010ffff]")
 _NO_LOCAL = re.compile(r'[\x00-\x20\x7f\s@<>()\[\]",;:\\]')
@@ -41,17 +42,16 @@ _COMMENT = re.compile(r"\([^()]*\)")
 # What stands behind a domain, and may belong to it.
 _GOES_ON = re.compile(r"\A\s*\.\s*\S|\w\.\w")
 _APART = re.compile("[<,;\x1b]")
-# However many blanks follow each other, they part what they part; two patterns that both take them
-# would try every way to share them.
+# Collapsed first: two adjacent patterns that match blanks would try every way to divide them.
 _BLANKS = re.compile(r"(\s)\s+")
 _NO_NAME = re.compile(r'[()"<>\\]|mailto:')
 
 
 def author(text: str, *, is_decoded: bool) -> tuple[str, str]:
-    """Name of a From, and its mailbox without <>; both "" where there is none.
+    """The name in a From, and its mailbox without <>; both "" if there is none.
 
-    Of several authors the first. Of a header that somebody has decoded nobody knows which commas
-    and quotation marks are a name's: what is in <> at its end counts, as names stand before.
+    The first of several authors. In a header that was decoded before, it is not known which commas
+    and quotation marks belong to a name: there the address in <> at the end counts.
     """
     text = _BLANKS.sub(r"\1", text[:CHARACTERS])
     found = _enclosed(text) if is_decoded else _well_formed(text)
@@ -67,7 +67,7 @@ def _enclosed(text: str) -> tuple[str, str] | None:
 
 
 def _well_formed(text: str) -> tuple[str, str] | None:
-    """The first author by RFC 5322; None where quotes, comments or <> are not as it has them."""
+    """The first author by RFC 5322; None if quotes, comments or <> violate it."""
     if any(_STRUCTURE.search(word[0]) for word in WORD.finditer(text)):
         return None  # an encoded word is an atom
     pieces = _pieces(text)
@@ -92,7 +92,7 @@ def _well_formed(text: str) -> tuple[str, str] | None:
 
 
 def _element(name: str, plain: str, comment: str, inside: str) -> tuple[str, str] | None:
-    """The name of one element of the list, or else its comment, and its mailbox."""
+    """The name of one element of the list, or else its comment; and its mailbox."""
     if inside:
         found = _INSIDE.fullmatch(inside[1:-1])
         told = name if name.strip() else comment
@@ -106,7 +106,7 @@ def _element(name: str, plain: str, comment: str, inside: str) -> tuple[str, str
 
 
 def _pieces(text: str) -> list[str] | None:
-    """Quoted strings, comments, <>, commas and what is between; None where one is not closed."""
+    """Quoted strings, comments, <>, commas and the text between; None if one is not closed."""
     found: list[str] = []
     at = 0
     while at < len(text):
@@ -120,7 +120,7 @@ def _pieces(text: str) -> list[str] | None:
 
 
 def _comment(text: str, at: int) -> re.Match[str] | None:
-    """The end of a comment, which may hold others."""
+    """The end of a comment, which may contain others."""
     depth = 0
     for each in _PARENTHESIS.finditer(text, at):
         depth += (each[0] == "(") - (each[0] == ")")
@@ -135,10 +135,10 @@ def _mailbox(found: re.Match[str]) -> str:
 
 
 def _only(text: str) -> tuple[str, str]:
-    """The mailbox that a text names, if it is one and the same however the text is read."""
+    """The mailbox in a text, if it is the same one in every way in which the text can be read."""
     japanese, plain = shifted(text), decoded(text)
     written = _named(_SHIFT.sub("\x1b", text))
-    # One that only an encoded word names is none's but where no other @ is written.
+    # A mailbox within an encoded word counts only if there is no other @.
     named = written if written or "@" in text else _named(plain)
     bare = [_COMMENT.sub("", each) for each in (japanese, plain)]
     every = [named, *map(_named, (japanese, plain, *bare))]
@@ -151,8 +151,8 @@ def _only(text: str) -> tuple[str, str]:
 
 
 def _named(text: str) -> dict[str, bool]:
-    """All that may be a mailbox with a domain of the DNS, and whether it is clear where each ends:
-    what stands beside it would make another of it to who takes blanks or comments out."""
+    """Everything that may be a mailbox with a domain in the DNS, and whether it is clear where it
+    begins and ends: a parser that removes blanks or comments might read another one."""
     found: dict[str, bool] = {}
     parts = text.split("@")
     for number, (left, right) in enumerate(pairwise(parts)):
@@ -172,5 +172,5 @@ def _named(text: str) -> dict[str, bool]:
 
 
 def _told(text: str) -> str:
-    """A name without what is structure, or was meant as such."""
+    """A name without characters of structure."""
     return " ".join(_NO_NAME.sub(" ", text).split()).strip(" ,;[]-")

@@ -7,19 +7,21 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
+from webhooks import values
 from webhooks.mail import japanese
 
-# Codecs that a mail may name and that are none for text, or cost more than they decode.
-NOT_CHARSETS = frozenset({"idna", "punycode", "undefined", "unicodeescape", "rawunicodeescape"})
-# What calls itself ASCII or Latin-1 is UTF-8, or Windows', and others are what grew out of them
-# (https://encoding.spec.whatwg.org/#names-and-labels): always (WINDOWS), or if they cannot be read.
+# As `decode` compares names.
+NOT_CHARSETS = frozenset(each.replace("-", "") for each in values.NOT_CHARSETS)
+# Text labelled as ASCII or Latin-1 is UTF-8 or Windows-1252, and other labels stand for larger
+# charsets (https://encoding.spec.whatwg.org/#names-and-labels): always (WINDOWS), or if the named
+# one cannot decode the bytes (LARGER).
 GUESSED: Final = frozenset(
     {"", "iso88591", "latin1", "usascii", "ascii", "ansix341968", "iso646us", "646", "utf8"}
 )
 WINDOWS: Final = {
     **dict.fromkeys(("iso88599", "latin5"), "cp1254"),
     **dict.fromkeys(("tis620", "iso885911", "windows874"), "cp874"),
-    # Names that Python has not (https://encoding.spec.whatwg.org/#names-and-labels has most).
+    # Names that Python does not know (most are in the same standard).
     "windows936": "gb18030",
     "xbig5": "big5hkscs",
     "xmacroman": "mac_roman",
@@ -36,14 +38,14 @@ LARGER: Final = {
     **dict.fromkeys(("big5", "cnbig5", "xxbig5", "csbig5"), "big5hkscs"),
 }
 EUC_JP: Final = frozenset({"eucjp", "xeucjp", "xeuc", "ujis", "cseucpkdfmtjapanese"})
-# What a page says of itself, where nobody else does.
+# The charset that a page names itself.
 PAGE: Final = re.compile(
     rb"""<meta\s[^>]{0,200}?charset\s*=\s*["']?([\w.:-]{1,40})""", re.IGNORECASE
 )
 
 
 def of_page(page: bytes) -> str | None:
-    """The charset that HTML itself names at its beginning, unless it cannot be: it was read there.
+    """The charset that HTML itself names at its beginning, if these bytes can be in that charset.
 
     https://html.spec.whatwg.org/multipage/parsing.html#determining-the-character-encoding
     """
@@ -59,7 +61,7 @@ def of_page(page: bytes) -> str | None:
 
 
 def decode(data: bytes, charset: str | None) -> str:
-    """Bytes as text in the charset that they name, else in the likeliest."""
+    """Bytes as text in the named charset, else in the likeliest one."""
     named = (charset or "").partition("*")[0]
     name = re.sub(r"[^a-z0-9]", "", named.lower())
     is_own = re.fullmatch(r"[\w.:-]{1,40}", named, re.ASCII) and name not in NOT_CHARSETS
@@ -80,11 +82,11 @@ def _codec(name: str, named: str, known: Mapping[str, str]) -> str:
 
 
 def unlabelled(data: bytes, charset: str | None) -> str:
-    """Bytes beside a text whose charset is known, as of a file's name: UTF-8, or that one."""
+    """Bytes without a charset, such as a file name, beside a text with this one: UTF-8 or that."""
     name = re.sub(r"[^a-z0-9]", "", (charset or "").lower())
     if data.isascii() or name in GUESSED or name in NOT_CHARSETS or _is_utf_8(data):
         return _guessed(data)
-    # Windows writes names in the last one, whatever it writes mails in.
+    # Windows writes file names in cp932, whatever the charset of the mail.
     japanese = ("cp932",) if name.startswith("iso2022jp") or name in EUC_JP else ()
     for each in (_codec(name, charset or "", WINDOWS | LARGER), *japanese):
         with suppress(LookupError, ValueError):
@@ -93,15 +95,15 @@ def unlabelled(data: bytes, charset: str | None) -> str:
 
 
 def piece(text: str, data: bytes, charset: str | None) -> str:
-    """A piece of what was read without a charset, in that of the text beside it."""
+    """A piece of a header that was decoded without a charset, decoded in that of the text."""
     try:
         return text if _is_utf_8(data) else unlabelled(text.encode("cp1252"), charset)
-    except UnicodeEncodeError:  # a byte that Windows has not is lost
+    except UnicodeEncodeError:  # a byte that Windows-1252 does not have was lost
         return text
 
 
 def _guessed(data: bytes) -> str:
-    """As UTF-8 where that reads more than it loses: one bad byte must not spoil all others."""
+    """As UTF-8 if that decodes more than it loses: one bad byte must not spoil all others."""
     if data.isascii() and japanese.is_iso_2022_jp(data):
         return japanese.iso_2022_jp(data)
     text = data.decode(errors="replace")

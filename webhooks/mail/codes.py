@@ -1,4 +1,5 @@
-"""What the codes and words of a mail server mean (RFC 3463): for people, and for the address."""
+"""The codes and words of mail servers (RFC 3463): what to tell people, and whether the address is
+bad."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from typing import Final
 
 from channels.server_words import NO_SUCH_SENDER, TOO_MUCH_MAIL, is_about_recipient
 
-# The address itself is wrong; a full mailbox, a policy or the sender's fault says nothing of it.
+# The address itself is bad; not for a full mailbox, a policy, or a fault of the sender.
 # https://www.iana.org/assignments/smtp-enhanced-status-codes
 BAD_ADDRESS = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1", "5.4.310"})
 UNSPECIFIC = frozenset({"5.0.0", "5.1.0", "5.3.0", "5.5.0"})
@@ -33,9 +34,9 @@ REASONS: Final = {
 }
 
 ENHANCED = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
-# Beside a reply of SMTP's, or as qmail writes it: versions and sections in a text look the same.
+# After an SMTP reply code, or as qmail writes it: versions and sections in a text look the same.
 REFUSED = re.compile(r"(?:(?<![\d.])5\d\d[ -]{1,3}#?|\(#)(5\.\d{1,3}\.\d{1,3})(?![\d.])")
-# Who is meant may stand within: 550 User [ada@x.example] does not exist.
+# The address may stand in between: 550 User [ada@x.example] does not exist.
 NO_USER = re.compile(
     r"(?:user|recipient|rcpt|mailbox|address|account)\s(?:\S{1,64}@\S{1,255}\s)?(?:is\s)?"
     r"(?:unknown|not\sfound|does\s?n[o']t\sexist)"
@@ -50,7 +51,7 @@ NOT_THERE = re.compile(r"recipient address rejected: access denied", re.IGNORECA
 
 
 def _meant(code: str | None, diagnostic: str) -> str | None:
-    """The other server's code, where that of the one that reports it says nothing."""
+    """The code; if it is unspecific, the one that the other server gave in the diagnostic."""
     if code not in UNSPECIFIC:
         return code
     said = REFUSED.findall(diagnostic)
@@ -58,7 +59,7 @@ def _meant(code: str | None, diagnostic: str) -> str | None:
 
 
 def is_bad_address(code: str | None, diagnostic: str) -> bool:
-    """Whether no mail will ever arrive there, whoever sends it."""
+    """Whether no mail will ever arrive at the address, whoever sends it."""
     if not is_about_recipient(diagnostic):
         return False
     code = _meant(code, diagnostic)
@@ -71,7 +72,7 @@ def is_bad_address(code: str | None, diagnostic: str) -> bool:
 
 
 def explanation(code: str | None, diagnostic: str) -> str:
-    """Plain words, and the server's own behind them."""
+    """Plain words, followed by those of the server."""
     code = _meant(code, diagnostic)
     if NO_SUCH_SENDER.search(diagnostic):
         words: str | None = "The recipient's mail server does not accept our address."

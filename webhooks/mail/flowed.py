@@ -1,7 +1,7 @@
-"""Text whose lines were broken within words and addresses on the way (RFC 3676, DelSp=yes).
+"""Text whose lines were broken even within words and addresses (RFC 3676, DelSp=yes).
 
-Apple's programs write so. Other broken lines read well as they are, and tell a quotation's first
-line; those that are quoted stay as they came, too.
+Apple's programs write this. Other broken lines stay as they are: they can be read, and help to find
+the beginning of a quotation. So do quoted lines.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Final
 
 from webhooks.mail.parts import ERRORS, Part
 
-# An end of a line that is none, where neither it nor the next one is quoted or a signature's mark.
+# A soft line break, if neither line is quoted or the mark of a signature.
 SOFT: Final = re.compile(r"^(?!>|-- $)(.*) \n(?!>|-- $|$)", re.MULTILINE)
 STUFFED: Final = re.compile(r"^ ", re.MULTILINE)
 
 
 def is_broken(part: Part) -> bool:
-    """Whether a part says that its lines are."""
+    """Whether a part says that its lines were broken like this."""
     try:
         given = (part.get_param("format"), part.get_param("delsp"))
     except ERRORS:
@@ -27,5 +27,5 @@ def is_broken(part: Part) -> bool:
 
 
 def unbroken(text: str) -> str:
-    """The text with its soft line breaks, and the spaces that mark them, taken out."""
+    """The text without its soft line breaks and the spaces that mark them."""
     return SOFT.sub(r"\1", STUFFED.sub("", text.replace("\r\n", "\n")))

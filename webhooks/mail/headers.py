@@ -1,4 +1,4 @@
-"""Headers of mails (RFC 5322, 2047) and names of their files as text, whatever is wrong there."""
+"""Headers of mails (RFC 5322, 2047) and names of files as text, however malformed they are."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from base64 import b64decode
 from binascii import Error as Base64Error
 from binascii import a2b_qp
 
+from channels import filenames
 from webhooks.mail.charsets import decode, unlabelled
 from webhooks.values import stored
 
@@ -17,10 +18,10 @@ WORD = re.compile(r"=\?([^?\s]{1,60})\?([bq])\?([^?]*)\?=", re.IGNORECASE)
 
 
 def decoded(raw: str, charset: str | None = None) -> str:
-    """A header's text: lines unfolded, encoded words (RFC 2047) and plain 8-bit bytes read.
+    """A header's text: lines unfolded, encoded words (RFC 2047) and plain 8-bit bytes decoded.
 
-    Neighbouring words of one charset are read together: some programs cut characters in two.
-    `charset` is that of the text beside it, for a header without structure.
+    Adjacent words with the same charset are decoded together: some programs cut characters in two.
+    `charset` is that of the mail's text, for a header without structure.
     """
     text = shifted(unfolded(raw, charset))
     done: list[str] = []
@@ -38,21 +39,21 @@ def decoded(raw: str, charset: str | None = None) -> str:
 
 
 def unfolded(raw: str, charset: str | None = None) -> str:
-    """A header's text on one line, with plain 8-bit bytes, which the parser kept as surrogates.
+    """A header's text on one line, its 8-bit bytes decoded, which the parser keeps as surrogates.
 
-    Without a charset each ASCII character stays what it is: structure is told by them.
+    Without a charset all ASCII characters stay what they are, because they are the structure.
     """
     text = re.sub(r"[\r\n]+[ \t]*", " ", raw[:HEADER_BYTES]).strip()
     return text if text.isascii() else unlabelled(text.encode(errors="surrogateescape"), charset)
 
 
 def shifted(text: str) -> str:
-    """A header's text with what is in Japan's seven bits read."""
+    """A header's text with ISO-2022-JP decoded, which is written in ASCII and escapes."""
     return decode(text.encode(), None) if "\x1b" in text and text.isascii() else text
 
 
 def _word(encoding: str, text: str) -> bytes:
-    """The bytes of one encoded word; those of its text where it is not what it says."""
+    """The bytes of one encoded word; those of its text if that is malformed."""
     data = text.encode()
     try:
         if encoding == "b":
@@ -63,11 +64,7 @@ def _word(encoding: str, text: str) -> bytes:
 
 
 def filename(given: str | None) -> str | None:
-    """A file's name without path or characters that cannot be seen; None where nothing is left."""
+    """A file's name without path and invisible characters; None if nothing is left."""
     name = UNSEEN.sub("", re.split(r"[/\\]", stored(given or ""))[-1])
     name = " ".join(name.replace('"', "").split()).strip(". ")
-    if len(name) > FILENAME_CHARACTERS:
-        stem, dot, ending = name.rpartition(".")
-        is_ending = dot and len(ending) <= 10
-        name = stem[: FILENAME_CHARACTERS - 11] + dot + ending if is_ending else name
-    return name[:FILENAME_CHARACTERS] or None
+    return filenames.cut(name, FILENAME_CHARACTERS) or None

@@ -1,7 +1,7 @@
-"""Japanese as Windows writes it, with ①, ㈱ and the 髙 of many names, which Python does not read.
+"""Japanese as Windows writes it, with ①, ㈱ and the 髙 of many names, which Python's codecs lack.
 
-ISO-2022-JP and EUC-JP have the same table as Shift_JIS, whose codec knows what Windows added to it
-(https://encoding.spec.whatwg.org/#iso-2022-jp-decoder and #euc-jp-decoder).
+ISO-2022-JP and EUC-JP have the same table as Shift_JIS, for which Python has a codec (cp932) with
+the additions of Windows (https://encoding.spec.whatwg.org/#iso-2022-jp-decoder, #euc-jp-decoder).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def euc_jp(data: bytes) -> str:
     table = _table()
     return "".join(
         [
-            # Three bytes are of a table that Shift_JIS has not, and Windows has added nothing to.
+            # Three bytes are of a table that Shift_JIS lacks, and that has no additions.
             token.decode("euc_jp", "replace")
             if token[0] == 0x8F
             else table.get(token) or _others(token)

@@ -1,4 +1,4 @@
-"""A letter as values, from whoever read it, and the inbound message that it becomes."""
+"""A letter as values, whoever parsed it, and the inbound message that it becomes."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ SUBJECT_CHARACTERS = 998
 HEADER_CHARACTERS = 64 * 2**10
 # Of one header, and of all together.
 ADDRESSES_CHARACTERS, ALL_ADDRESSES_CHARACTERS = 16 * 2**10, 32 * 2**10
-# Newer Pythons would return nothing at all for a comma that they do not expect, be it in one header
-# of many (https://docs.python.org/3/library/email.utils.html#email.utils.getaddresses).
+# Newer Pythons return nothing at all if any of the headers has a comma that they do not expect
+# (https://docs.python.org/3/library/email.utils.html#email.utils.getaddresses).
 LENIENT: Final[dict[str, Any]] = (
     {"strict": False} if getattr(utils, "supports_strict_parsing", False) else {}
 )
 ROUGH = re.compile(r"[\w.+-]{1,64}@[\w.-]{1,253}")
 LINE_ENDS = re.compile(r"[\r\n\t]+")
-# What our own mails can name again; other ids are kept as digests, or not at all.
+# Ids that our own mails can refer to; others are replaced by digests, or left out.
 ID = re.compile(r"<([!-;=?-~]{1,250})>")
 BARE_ID = re.compile(r"[!-;=?-~]{1,250}")
 RECIPIENT_HEADERS: Final = (
     "to", "cc", "delivered-to", "x-original-to", "envelope-to", "x-envelope-to",
 )  # fmt: skip
-# For whom a server took the mail, where its `Received` says so: the one trace of a blind copy or of
-# a mail that was passed on (https://www.rfc-editor.org/rfc/rfc5321#section-4.4).
+# The recipient in a `Received`, which is the only trace of a blind copy or of a forwarded mail
+# (https://www.rfc-editor.org/rfc/rfc5321#section-4.4).
 RECEIVED_FOR = re.compile(
     r"(?<=\s)for\s{1,9}<?([^\s<>;,()]{1,64}@[^\s<>;,()]{1,255})", re.IGNORECASE
 )
 HOPS, HOP_CHARACTERS = 30, 2000
 
-# What robots say that do not know RFC 3834: headers of theirs, and values of others.
+# Marks of robots that do not know RFC 3834: headers that only they have, and values of others.
 OF_ROBOTS: Final = (
     "x-autoreply", "x-autorespond", "x-autoresponse", "x-autoreply-from", "x-mail-autoreply",
     "x-auto-response-suppress",
@@ -64,11 +64,11 @@ Headers = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Letter:
-    """A mail that somebody wrote to us, as its provider or `webhooks.mail.mime` read it.
+    """A mail that somebody wrote to us, as its provider or `webhooks.mail.mime` parsed it.
 
-    `external_id` is the Message-ID ("" where it has none), addresses may still have names and
-    <>; `sender` is that of the envelope, which counts where `from_address` holds no address;
-    `headers` are all of its headers in order, decoded; `text` and `html` as they came.
+    `external_id` is the Message-ID, or ""; addresses may still have names and <>; `sender` is that
+    of the envelope, which counts if `from_address` has no address; `headers` are all headers in
+    order, decoded; `text` and `html` are as they came.
     """
 
     external_id: str = ""
@@ -116,9 +116,9 @@ def letter_of(
 
 
 def written_by(message: Message) -> tuple[str, str]:
-    """Name and mailbox of who wrote a message, by its From as it came, else by its Sender.
+    """Name and mailbox of a message's author, from its raw From, or else its Sender.
 
-    Where that tells no author, "<>": nobody must read it in another way.
+    The mailbox is "<>" if the header names no author, so that nobody reads it in another way.
     """
     header = next((each for each in ("from", "sender") if message.written(each)), "from")
     written = message.written(header)
@@ -128,7 +128,7 @@ def written_by(message: Message) -> tuple[str, str]:
 
 
 def inbound(letter: Letter) -> Inbound:
-    """The message that a letter is: new text apart from quoted, HTML made harmless."""
+    """The inbound message of a letter: new text apart from quoted text, HTML sanitised."""
     named, _ = author(letter.from_address, is_decoded=True)
     whole = (letter.text or "")[:TEXT_CHARACTERS]
     if not whole.strip() and letter.html:
@@ -138,7 +138,7 @@ def inbound(letter: Letter) -> Inbound:
     subject = LINE_ENDS.sub(" ", stored(subject)).strip()[:SUBJECT_CHARACTERS]
     answered = tuple(references(letter.headers))
     new, quoted = new_text(whole, subject, is_answer=bool(answered))
-    if is_receipt(letter.headers):  # what it says of the mail that was read is all that it says
+    if is_receipt(letter.headers):  # all that it says is about the mail that was read
         new, quoted = whole.strip(), ""
     told: dict[str, Any] = {
         "from_name": " ".join(decoded(named).split())[:200] or None,
@@ -149,7 +149,7 @@ def inbound(letter: Letter) -> Inbound:
     if left_out := _left_out(letter):
         told["left_out"] = " ".join(filter(None, [told.get("left_out"), *left_out]))
     sender, recipients = _sender(letter), tuple(_recipients(letter))
-    # Told, and nothing else: whom a stranger names there did not write, and is not answered.
+    # Only told: whoever a stranger names there did not write the mail, and is not answered.
     if (wanted := _answers_wanted_at(letter)) and wanted.lower() != sender.lower():
         told["reply_to"] = wanted
     to = mailboxes([letter.to_address]) or recipients[:1] or (stored(letter.to_address)[:254],)
@@ -170,7 +170,7 @@ def inbound(letter: Letter) -> Inbound:
 
 
 def _left_out(letter: Letter) -> list[str]:
-    """What is not kept, in words: nobody would know of it."""
+    """What is not kept, in words for staff."""
     is_long = len(letter.text or "") > TEXT_CHARACTERS
     is_large = len(letter.html or "") > HTML_BYTES
     return [
@@ -181,13 +181,13 @@ def _left_out(letter: Letter) -> list[str]:
 
 
 def _sender(letter: Letter) -> str:
-    """Who wrote it; without any author, the envelope's sender."""
+    """The author, or without one the envelope's sender."""
     _, wrote = author(letter.from_address, is_decoded=True)
     return next(iter(mailboxes([wrote]) or mailboxes([letter.sender])), "")
 
 
 def _answers_wanted_at(letter: Letter) -> str:
-    """The mailboxes of Reply-To: who filled in a form on a web site, say, that sends it as its own.
+    """The mailboxes in Reply-To, such as that of somebody who filled in a form on a web site.
 
     https://www.rfc-editor.org/rfc/rfc5322#section-3.6.2
     """
@@ -201,7 +201,7 @@ def mailboxes(texts: Iterable[str], *, most: int = RECIPIENTS) -> tuple[str, ...
     for address in _addresses(texts):
         text = stored(address).strip()
         if "@" in text and len(text) <= 320:
-            # An odd address is kept as it is: somebody wrote from it.
+            # An odd address is kept as it is: somebody writes from it.
             found.setdefault(to_mailbox(text) or "".join(text.split()))
         if len(found) >= most:
             break
@@ -209,9 +209,9 @@ def mailboxes(texts: Iterable[str], *, most: int = RECIPIENTS) -> tuple[str, ...
 
 
 def _addresses(texts: Iterable[str]) -> Iterator[str]:
-    """The addresses of one header after the other, as they are slow to read, within a bound.
+    """The addresses of one header after the other, within a bound, because reading them is slow.
 
-    Those of a header that is built to break the library are read roughly.
+    If a header breaks the library's parser, a rough pattern finds its addresses.
     """
     left = ALL_ADDRESSES_CHARACTERS
     for text in texts:
@@ -232,7 +232,7 @@ def references(headers: Headers) -> list[str]:
 
 
 def is_automatic(headers: Headers) -> bool:
-    """Whether a robot wrote it, by RFC 3834 and by what robots say that do not know it."""
+    """Whether a robot wrote it, by RFC 3834 and by marks of robots that do not know it."""
     given = {name.lower(): value.strip().lower() for name, value in reversed(headers)}
     submitted = given.get("auto-submitted", "no").partition(";")[0].strip()
     return (
@@ -245,7 +245,7 @@ def is_automatic(headers: Headers) -> bool:
 
 
 def is_receipt(headers: Headers) -> bool:
-    """Whether it is a program's word that a mail was read, or was not (RFC 8098)."""
+    """Whether it is a program's notice that a mail was read, or was not (RFC 8098)."""
     kind = _first(headers, "content-type").strip().lower()
     return kind.startswith("multipart/report") and "disposition-notification" in kind
 
@@ -259,7 +259,7 @@ def _first(headers: Headers, wanted: str) -> str:
 
 
 def external_id(letter: Letter) -> str:
-    """Its Message-ID, else one made of what it says: the same when it comes again."""
+    """The Message-ID, or else a digest of the content: the same if the mail comes again."""
     given = letter.external_id or _first(letter.headers, "message-id")
     found = _ids(given)
     bare = found[0] if found else "".join(stored(given).split()).strip("<>")

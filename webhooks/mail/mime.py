@@ -1,7 +1,7 @@
-"""A MIME message (RFC 5322, 2045-2049, 2231) as plain values, however broken it is.
+"""A MIME message (RFC 5322, 2045-2049, 2231) as plain values, however malformed it is.
 
-The library's older policy is used on purpose: its newer one parses headers by grammar, and fails
-or lingers on those that no grammar allows. `parts` bounds what it costs; nothing raises.
+The library's older policy is used on purpose: its newer one parses headers by grammar, and fails or
+takes very long on malformed ones. `parts` bounds the cost; nothing raises.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from webhooks.mail.written import Written
 from webhooks.values import stored
 
 PARTS, HEADERS = 200, 300
-# Texts for programs; others that nobody knows are read as plain ones, where a letter begins so
-# (https://www.rfc-editor.org/rfc/rfc2046#section-4.1.4).
+# Types of text for programs. Other unknown types of text are read as plain text if a letter begins
+# with one (https://www.rfc-editor.org/rfc/rfc2046#section-4.1.4).
 FOR_PROGRAMS: Final = frozenset(
     {"text/calendar", "text/csv", "text/directory", "text/rfc822-headers", "text/vcard",
      "text/x-vcard", "text/xml"}
@@ -36,10 +36,8 @@ CUT: Final = "The mail was too deep or too long to be read in whole."
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Message:
-    """One mail: its headers decoded, its bodies joined, its files; `root` is the parsed tree.
-
-    `charset` is that of its text.
-    """
+    """One mail: its headers decoded, its texts joined, its files; `root` is the tree of its parts,
+    `charset` that of its text."""
 
     root: Part
     digest: str
@@ -55,7 +53,7 @@ class Message:
         return [value for given, value in self.headers if given.lower() == name]
 
     def first(self, name: str) -> str | None:
-        """The first value of a header, None where there is none."""
+        """The first value of a header, or None."""
         return next(iter(self.all(name)), None)
 
     def written(self, name: str) -> str:
@@ -63,7 +61,7 @@ class Message:
         return unfolded(self._raw(name))
 
     def named(self, name: str, header: str) -> str:
-        """A name that stands in a header, as the header's 8-bit bytes have it."""
+        """A name in a header, decoded from the header's 8-bit bytes."""
         data = self._raw(header).encode(errors="surrogateescape")
         return decoded(piece(name, data, self.charset))
 
@@ -73,8 +71,8 @@ class Message:
 
 
 def parse(raw: bytes) -> Message:
-    """A mail as it came over the wire; what cannot be read of it is left out, never raised."""
-    # Some programs mark a file as UTF-8: without its first header none of the others would be read.
+    """A mail as it came over the wire; what cannot be read is left out, and nothing is raised."""
+    # Some programs begin with a BOM, with which no header would be read.
     raw = raw.removeprefix(codecs.BOM_UTF8).lstrip(b"\r\n")
     if raw.startswith((b"From ", b">From ")):  # an mbox's first line
         raw = raw.partition(b"\n")[2]
@@ -96,18 +94,18 @@ def parse(raw: bytes) -> Message:
         is_text = not _is_file(part) and (
             kind in {"text/plain", "text/html"} or (begins and _is_other_text(kind))
         )
-        # Some programs give the text itself a name, too, though not in its disposition.
+        # Some programs give a name to the text itself, too, but not in its disposition.
         is_first = (
             number == 0 and "filename" not in str(part.get("content-disposition", "")).lower()
         )
         is_written = is_text and (leaf.is_all or is_first or name is None)
         is_page = kind == "text/html"
-        # Text that would not be kept is not decoded: some charsets are slow.
+        # A text for which there is no room is not decoded: some charsets are slow.
         if is_written and written.has_room(is_page=is_page):
             content, within = taken_out(content_of(part)) if is_page else (content_of(part), [])
             written.add(text_of(part, content), leaf.form_of, is_page=is_page)
             pictures += within
-        # What has a file's name, and would not be kept in whole, is both.
+        # A text with a file name that is too long to be kept whole is kept as a file, too.
         most = HTML_BYTES if is_page else TEXT_BYTES
         if not is_written or (name is not None and len(content_of(part)) > most):
             files.append(_attachment(part, kind, name))
@@ -125,9 +123,9 @@ def parse(raw: bytes) -> Message:
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A part that holds something; whether it is the whole mail, or one form of what is written.
+    """A part without parts. `is_all`: it is the whole mail, or all of one alternative.
 
-    `form_of` is the part, outside of all others, whose children are forms of the same.
+    `form_of` is the outermost multipart/alternative around it, if any.
     """
 
     part: Part
@@ -136,7 +134,7 @@ class Leaf:
 
 
 def leaves(part: Part, depth: int = 0) -> Iterator[Leaf]:
-    """The parts that hold something, in order; an attached message is one, and not looked into."""
+    """The parts without parts, in order; an attached message is one, too."""
     # Of any other part the library would read the text here, and raise where it cannot.
     children: Any = part.get_payload() if part.is_multipart() else depth == 0 and _packed(part)
     if not isinstance(children, list):
@@ -153,8 +151,8 @@ def leaves(part: Part, depth: int = 0) -> Iterator[Leaf]:
 
 
 def _packed(part: Part) -> object:
-    """The parts of a mail that came as Base64 as a whole, as SAP's servers send it; None if it is
-    no such thing (https://github.com/zbateson/mail-mime-parser/issues/202)."""
+    """The parts of a multipart mail that is in Base64 as a whole, as SAP's servers send them; None
+    for any other (https://github.com/zbateson/mail-mime-parser/issues/202)."""
     if encoding_of(part) != "base64" or part.get_content_maintype() != "multipart":
         return None
     kind = f"Content-Type: {part.get('content-type')}\r\n\r\n".encode(errors="replace")
@@ -165,7 +163,7 @@ def _packed(part: Part) -> object:
 def headers(part: Part, charset: str | None) -> Iterator[tuple[str, str]]:
     """The headers of a part in order, decoded, bounded in number and length.
 
-    `charset` is that of its text, for the subject: there is no structure in it.
+    `charset` is that of its text, and used for the subject, which has no structure.
     """
     for name, value in list(part.raw_items())[:HEADERS]:
         named = charset if str(name).lower() == "subject" else None
@@ -173,7 +171,7 @@ def headers(part: Part, charset: str | None) -> Iterator[tuple[str, str]]:
 
 
 def text_of(part: Part, content: bytes) -> str:
-    """The text of a part that holds these bytes, in its charset."""
+    """The text of a part with this content, decoded in its charset."""
     content = content[: 2 * HTML_BYTES]
     charset = charset_of(part)
     if charset is None and part.get_content_subtype() == "html":
@@ -183,7 +181,7 @@ def text_of(part: Part, content: bytes) -> str:
 
 
 def charset_of(part: Part) -> str | None:
-    """The charset that a part names."""
+    """The charset that a part names, or None."""
     try:
         return part.get_content_charset()
     except ERRORS:
@@ -216,7 +214,7 @@ def _attachment(part: Part, kind: str, name: str | None) -> Attachment:
 def _kind(part: Part) -> str:
     kind = part.get_content_type()
     if part.get_content_maintype() == "multipart":
-        return "text/plain"  # one whose boundary is missing: all that is left of it is text
+        return "text/plain"  # its boundary is missing, so that it is only a text
     return kind if KIND.fullmatch(kind) else "application/octet-stream"
 
 

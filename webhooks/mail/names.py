@@ -1,6 +1,6 @@
-"""The names of a mail's files, from parameters of headers (RFC 2231, 6266), however they came.
+"""The names of a mail's files, from parameters of headers (RFC 2231, 6266), however malformed.
 
-The library reads no 8-bit bytes there, which many programs write in the charset of their country.
+The library does not read 8-bit bytes there, which many programs write in a local charset.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from webhooks.mail.parts import Part
 
 PARAMETER: Final = re.compile(
     r";\s*+([^\s;=*]++)(?:\*([0-9]{1,3}))?(\*)?\s*+=\s*+"
-    # What is shifted to Japanese has quotation marks and backslashes that are none.
+    # Within ISO-2022-JP the bytes of quotation marks and backslashes are parts of characters.
     r'(?:"((?>\x1b\$[^\x1b]*+\x1b\([BJ]|\\.|[^"\\])*+)"?|([^;]*+))',
     re.DOTALL,
 )
@@ -24,7 +24,7 @@ PLACES: Final = (("content-disposition", "filename"), ("content-type", "name"))
 
 
 def name_of(part: Part, charset: str | None) -> str | None:
-    """The name of a part, made harmless; `charset` is that of the text beside it."""
+    """The name of a part, made harmless; `charset` is that of the mail's text."""
     for header, parameter in PLACES:
         given = (str(value) for name, value in part.raw_items() if str(name).lower() == header)
         if name := filename(_parameter(next(given, ""), parameter, charset)):
@@ -33,7 +33,7 @@ def name_of(part: Part, charset: str | None) -> str | None:
 
 
 def _parameter(header: str, wanted: str, charset: str | None) -> str:
-    """A parameter's text; the one that says how it is coded comes before a plain one.
+    """A parameter's text; its extended form (`name*`) is preferred to the plain one.
 
     https://www.rfc-editor.org/rfc/rfc6266#section-4.3
     """
@@ -54,7 +54,7 @@ def _parameter(header: str, wanted: str, charset: str | None) -> str:
 
 
 def _in_order(pieces: dict[int, tuple[bool, str]]) -> tuple[str | None, bytes]:
-    """The pieces of a parameter together, and their charset: None where none is coded."""
+    """The charset of a parameter, None if no piece is encoded; and its pieces joined."""
     named: str | None = None
     data = b""
     for _, (is_coded, value) in sorted(pieces.items()):

@@ -1,8 +1,8 @@
-"""The parts of a MIME message (RFC 2046), whatever it looks like, at a cost that its size bounds.
+"""The parts of a MIME message (RFC 2046), however malformed, at a cost bounded by its size.
 
-The standard library's parser takes every line through all boundaries that it stands within, and
-goes into messages that are attached; here it reads heads alone. What would cost more than it is
-worth stays in one piece, and none of it is lost. An attached message, or a report, is what came.
+The standard library's parser compares every line with all boundaries around it, and parses attached
+messages, too; here it only reads the headers. A part whose parsing would cost too much stays whole,
+so that nothing is lost. An attached message, or a report, is kept as it came.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from typing import Final
 Part = email.message.Message
 
 DEPTH: Final = 20
-# Of a whole mail; candidates are places that look like a boundary's beginning.
+# Limits for a whole mail; candidates are places that look like the beginning of a boundary.
 CANDIDATES, PARTS = 20_000, 500
-# Of the mail's own head, and of each of its parts'.
+# Lines of the mail's own headers, and of those of each part.
 HEAD_LINES, PART_HEAD_LINES = 20_000, 250
 _SAYING: Final = 6
 PARAMETER_BYTES: Final = 2048
@@ -32,7 +32,7 @@ ERRORS: Final = (
     ValueError, LookupError, TypeError, AttributeError, RecursionError, AssertionError,
     email.errors.MessageError,
 )  # fmt: skip
-# The library ends lines at a lone CR, too, and takes lines that a mailbox file left for none.
+# Like the library, which also ends lines at a lone CR, and ignores the "From " line of a mailbox.
 _LINE = (
     rb"(?:From [^\r\n]*+(?:\r\n|\r|\n)(?=[!-9;-~]++:)"
     rb"|(?:[!-9;-~]*+:|[ \t])[^\r\n]*+(?:\r\n|\r|\n|\Z))"
@@ -61,7 +61,7 @@ _READER: Final = email.parser.BytesHeaderParser(policy=email.policy.compat32)
 
 @dataclass(slots=True)
 class _Reading:
-    """What may still be spent on a mail, and whether that was too little."""
+    """The rest of a mail's limits, and whether they were exceeded."""
 
     raw: bytes
     candidates: int = CANDIDATES
@@ -70,7 +70,7 @@ class _Reading:
 
 
 def tree(raw: bytes) -> tuple[Part, bool]:
-    """A mail as its parts, and whether that are all of them; nothing raises.
+    """The tree of a mail's parts, and whether it is complete; nothing is raised.
 
     The payload of each is a list of parts, or text with its 8-bit bytes as surrogates.
     """
@@ -80,13 +80,13 @@ def tree(raw: bytes) -> tuple[Part, bool]:
 
 
 def encoding_of(part: Part) -> str:
-    """The transfer encoding of a part, whatever stands behind the word; "" for none."""
+    """The transfer encoding of a part, without anything after the word; "" for none."""
     named = _ENCODING.match(str(part.get("content-transfer-encoding", "")))
     return named[1].lower() if named else ""
 
 
 def _part(reading: _Reading, start: int, end: int, *, depth: int, kind: str = "text/plain") -> Part:
-    """What stands between two places; `kind` is what it is if it does not say so."""
+    """The part between two places; `kind` is its type if it names none."""
     part, start = _head(reading, start, end, HEAD_LINES if depth == 0 else PART_HEAD_LINES)
     part.set_default_type(kind)
     boundary = _boundary(part)
@@ -110,14 +110,14 @@ def _part(reading: _Reading, start: int, end: int, *, depth: int, kind: str = "t
 
 
 def _head(reading: _Reading, start: int, end: int, most: int) -> tuple[Part, int]:
-    """The headers that begin there, and where the text after them begins."""
+    """The headers at a place, and where the content after them begins."""
     first, whole = (each.match(reading.raw, start, end) for each in (_FIRST[most], _HEAD))
     assert first is not None and whole is not None  # noqa: PT018, S101 - they match nothing, too
     reading.is_cut |= first.end() < whole.end()
-    # Of what is left out, those that say what the part is.
+    # Of the headers beyond the limit only those that describe the part.
     rest = islice(_LONG.finditer(reading.raw, first.end(), whole.end()), _SAYING)
     kept = first[0] + b"".join(header[0] + b"\n" for header in rest)
-    # What has very many parameters is read in quadratic time.
+    # A header with very many parameters would be read in quadratic time.
     given = _LONG.sub(lambda header: header[0][:PARAMETER_BYTES], kept)
     blank = _LINE_END.match(reading.raw, whole.end(), end)
     part = _READER.parsebytes(given)
@@ -126,7 +126,7 @@ def _head(reading: _Reading, start: int, end: int, most: int) -> tuple[Part, int
 
 
 def _mend_kind(part: Part) -> None:
-    """Writes its type as the library reads one: up to the first semicolon."""
+    """Rewrite a malformed content type so that the library can read it."""
     named = (str(value) for name, value in part.raw_items() if str(name).lower() == "content-type")
     given = next(named, "")
     if _PLAIN_KIND.match(given) is None and (odd := _ODD_KIND.match(given)):
@@ -134,7 +134,7 @@ def _mend_kind(part: Part) -> None:
 
 
 def _boundary(part: Part) -> bytes | None:
-    """The boundary between the parts of one that has any."""
+    """The boundary of a multipart, or None."""
     if part.get_content_maintype() != "multipart":
         return None
     try:
@@ -147,7 +147,8 @@ def _boundary(part: Part) -> bytes | None:
 def _between(
     reading: _Reading, start: int, end: int, delimiter: bytes
 ) -> Iterator[tuple[int, int]]:
-    """Where the parts between delimiters begin and end; the line end before one is the one's."""
+    """Where the parts between delimiters begin and end; the line end before a delimiter is part of
+    the delimiter."""
     raw, at = reading.raw, start
     begins: int | None = None
     while (place := raw.find(delimiter, at, end)) >= 0:
@@ -171,7 +172,7 @@ def _between(
 
 
 def _unpacked(part: Part, content: bytes) -> bytes:
-    """A message without its transfer encoding: forbidden, written all the same.
+    """An attached message without its transfer encoding, which is forbidden there, but used.
 
     https://www.rfc-editor.org/rfc/rfc2046#section-5.2.1
     """
@@ -183,4 +184,4 @@ def _unpacked(part: Part, content: bytes) -> bytes:
     try:
         return b64decode(b"".join(content.split()), validate=True)
     except Base64Error:
-        return content  # it only says that it is
+        return content  # it is not Base64, though it says so

@@ -1,6 +1,6 @@
-"""Pictures that stand within HTML itself (RFC 2397), as some programs write what is pasted.
+"""Pictures within HTML itself (data URLs, RFC 2397), as some programs write pasted pictures.
 
-They would be lost with all that HTML may not hold, and leave no room for what is written.
+Sanitising would remove them, and they would leave no room for the text.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import Final
 
 from channels.model import Attachment
 
-# What is smaller is a spacer.
+# Smaller pictures are spacers.
 _DATA: Final = re.compile(
     rb"(\ssrc\s{0,9}=\s{0,9}[\"'])data:(image/[\w.+-]{1,40})(?:;[\w=.-]{1,60}){0,4};base64,"
     rb"([A-Za-z0-9+/=%\s]{200,}+)(?=[\"'])",
     re.IGNORECASE,
 )
-# What a URL may write so, of Base64 and the blanks within it. All else that is written so is none;
-# to read any such character takes the library a hundred times the memory.
+# The characters of Base64, and blanks in it, that a URL may escape. Any other escape is no Base64.
+# To unescape everything would take the library a hundred times the memory.
 _ESCAPED: Final = {b"2B": b"+", b"2F": b"/", b"3D": b"=", b"0D": b"", b"0A": b"", b"20": b""}
 
 
 def taken_out(page: bytes) -> tuple[bytes, list[Attachment]]:
-    """HTML that names such pictures as it does a mail's files, and those, each once."""
+    """HTML that refers to such pictures as to a mail's files (cid:), and those files, each once."""
     found: dict[str, Attachment] = {}
 
     def named(match: re.Match[bytes]) -> bytes:
@@ -45,7 +45,7 @@ def taken_out(page: bytes) -> tuple[bytes, list[Attachment]]:
 
 
 def _read(text: bytes) -> bytes | None:
-    """What Base64 within a URL holds, be it on several lines; None where it is none."""
+    """The content of Base64 in a URL, perhaps on several lines; None if it is malformed."""
     for written, character in _ESCAPED.items() if b"%" in text else ():
         text = text.replace(b"%" + written, character).replace(b"%" + written.lower(), character)
     try:

@@ -1,4 +1,4 @@
-"""What is new in a letter, apart from what it quotes."""
+"""The new text of a letter, separated from what it quotes."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from mailparser_reply.parser import EmailMessage
 
 from webhooks.mail.headers import UNSEEN
 
-# Where a quotation begins is looked for this far; the expressions are quadratic in a line's length.
+# How far the beginning of a quotation is searched; expressions are quadratic in a line's length.
 LINES, LINE_CHARACTERS, AT_ONCE = 400, 160, 30
-# And for its first line this far below an introduction.
+# And how many lines below an introduction its first quoted line.
 BELOW = 10
 COLONS: Final = (":", "：")
 ENDS: Final = (*COLONS, ".", "!", "?", "。", "！", "？")
 QUOTED = re.compile(r"\s*>")
 SIGNATURE = re.compile(r"--\s*|_{5,}|-{5,}")
-# What a mail program writes before it names when and by whom a mail was written, if anything.
+# Parts of the line with which mail programs say when and by whom the quoted mail was written.
 ADDRESS, TIME = re.compile("@"), re.compile(r"(?<![\d.])\d{1,2}[:.h]\d\d(?![\d.])")
 WHEN = re.compile(rf"{TIME.pattern}|\d[./-]\d{{1,2}}[./-]\d{{4}}")
 NAMES_MAIL = re.compile(f"{ADDRESS.pattern}|-{{3}}")
@@ -33,13 +33,13 @@ WROTE = re.compile(
     rf", {WHO}.* (?:escribió|escreveu|pisze|napisał(?:\(a\))?)\s?[:：]$|\bschreef (?:op \d|{WHO})"
 )
 BETWEEN_RULES = re.compile(r"-{3}.*:\d\d [+-]\d{4} .*-{3}")
-# Words of which a line has no more where a program broke it before "wrote:", or within <>.
+# How many words a line has at most if a program broke it before "wrote:", or within <>.
 LAST_WORDS = 3
 RULE = re.compile(r"_{5,200}|-{3,40}[^-\n](?:[^\n]{0,78}[^-\n])?-{3,40}")
-# Outlook's lines above what it quotes, in whatever language: by whom, when, and to whom.
+# Outlook's lines above a quotation, in any language: by whom, when, and to whom.
 LABEL = re.compile(r"[^\w<>@]{0,3}[^\W\d_][^:：@<>]{0,24}[:：]")
 MAILBOX, YEAR = re.compile(r"[<\[][^\s<\[@]{1,80}@"), re.compile(r"(?:19|20|25)\d\d")
-# A day, a month (be it in letters) and a year (2569 in Thailand), in whatever order.
+# A day, a month (perhaps in letters) and a year (2569 in Thailand), in any order.
 DATE = re.compile(
     rf"(?<!\d)(?:\d{{1,2}}(?!\d)\D{{1,25}}{YEAR.pattern}|{YEAR.pattern}\D{{1,25}}\d{{1,2}}"
     r"|\d{1,2}[./-]\d{1,2}[./-]\d\d)(?!\d)"
@@ -50,7 +50,7 @@ PASSES_ON = re.compile(
     r"|messaggio inoltrato|doorgestuurd bericht",
     re.IGNORECASE,
 )
-# Outlook says so in the subject alone.
+# Outlook marks a forwarded mail only in its subject.
 PASSES_ON_SUBJECT = re.compile(
     r"\s*(?:fwd?|wg|tr|rv|enc|i|vl|vb|pd|ilt|doorst|továbbítás|转发|轉寄|πρθ)\s*[:：]",
     re.IGNORECASE,
@@ -60,10 +60,11 @@ ANSWERS_SUBJECT = re.compile(r"\s*[^\W\d_]{1,4}\.?\s?(?:\[\d{1,3}\]|\(\d{1,3}\))
 
 
 def new_text(whole: str, subject: str = "", *, is_answer: bool = False) -> tuple[str, str]:
-    """What is new in a letter, and what it quotes; all of it and "" where that is not plain.
+    """The new text of a letter, and what it quotes; the whole text and "" if that is not clear.
 
-    A quotation is left in its place where new text stands between or below its lines. What somebody
-    passes on is none. `is_answer` is whether it names a mail that it answers: not every one does.
+    A quotation stays in its place if there is new text between or below its lines. A forwarded mail
+    is no quotation. `is_answer`: the letter names a mail that it answers, which not every answer
+    does.
     """
     lines = whole.split("\n")
     is_answer = is_answer or not subject or ANSWERS_SUBJECT.match(subject) is not None
@@ -76,7 +77,7 @@ def new_text(whole: str, subject: str = "", *, is_answer: bool = False) -> tuple
 
 
 def _quotation(lines: list[str], *, is_answer: bool) -> int | None:
-    """The line with which the quotation begins that ends the letter."""
+    """The first line of the quotation at the end of the letter."""
     found = [_header(lines, is_answer=is_answer)]
     if is_answer:
         found += [_outlooks(lines), _anyones(lines)]
@@ -92,21 +93,21 @@ def _quotation(lines: list[str], *, is_answer: bool) -> int | None:
 
 
 def _passes_on(line: str) -> bool:
-    """Whether a mail program says there that a mail is passed on: people write of it, too."""
+    """Whether a mail program, not a person, says in this line that a mail is forwarded."""
     said = line[:LINE_CHARACTERS].strip()
     is_set_apart = said.startswith("--") or said.endswith(COLONS)
     return is_set_apart and PASSES_ON.search(said) is not None
 
 
 def _is_one_block(lines: list[str], start: int, end: int) -> bool:
-    """Whether all lines there are quoted, and nothing but a signature follows."""
+    """Whether all these lines are quoted, and only a signature follows."""
     is_quoted = all(QUOTED.match(line) or not line.strip() for line in lines[start:end])
     rest = [line.strip() for line in lines[end:] if line.strip()]
     return is_quoted and (not rest or SIGNATURE.fullmatch(rest[0]) is not None)
 
 
 def _trailing_quotes(lines: list[str]) -> int:
-    """Where the block of lines with > begins that ends the letter; its length for none."""
+    """Where the block of lines with > at the end of the letter begins; its length if none."""
     end = len(lines)
     while end and not lines[end - 1].strip():
         end -= 1
@@ -118,7 +119,7 @@ def _trailing_quotes(lines: list[str]) -> int:
 
 
 def _introduced(lines: list[str], start: int) -> int:
-    """The line or two above a block of > that say in whatever language who wrote it, and when.
+    """The line or two above a block of > that say in any language who wrote it, and when.
 
     Thunderbird names no address.
     """
@@ -134,8 +135,8 @@ def _introduced(lines: list[str], start: int) -> int:
 
 
 def _anyones(lines: list[str]) -> int | None:
-    """The line, or the first of two, that says on which day and when somebody wrote what is below:
-    in whatever language if with an address."""
+    """The line, or the first of two, that says on which day and at what time somebody wrote the
+    text below: in any language if it has an address."""
     before = ""
     for number, line in enumerate(lines[:LINES]):
         said = _seen(line)
@@ -156,16 +157,16 @@ def _is_written(said: str) -> bool:
 
 
 def _seen(line: str) -> str:
-    """A line without what is not seen: in Hebrew it ends with marks of its direction.
+    """A line without invisible characters: in Hebrew it ends with marks of its direction.
 
-    Nothing of one that is too long to introduce anything: cut, it would end in its middle.
+    Empty if it is too long for an introduction: cut, it would seem to end in its middle.
     """
     return UNSEEN.sub("", line).strip() if len(line) <= LINE_CHARACTERS else ""
 
 
 @cache
 def _headers() -> re.Pattern[str]:
-    """How mail programs of many languages introduce what they quote."""
+    """How mail programs introduce quotations, in many languages."""
     languages = sorted(MAIL_LANGUAGES)
     pattern: re.Pattern[str] = EmailMessage(text="", languages=languages).HEADER_REGEX
     return pattern
@@ -187,17 +188,17 @@ def _header(lines: list[str], *, is_answer: bool) -> int | None:
 
 
 def _names_mail(said: str) -> bool:
-    """Whether an introduction says which mail it is; people say when something was said, too."""
+    """Whether an introduction identifies the mail; people may write when they said something."""
     return _is_dated(said) or NAMES_MAIL.search(said) is not None
 
 
 def _is_dated(said: str) -> bool:
-    """Whether it tells a day with its year, and a time."""
+    """Whether a text has a date with its year, and a time."""
     return TIME.search(said) is not None and DATE.search(TIME.sub("", said)) is not None
 
 
 def _outlooks(lines: list[str]) -> int | None:
-    """The line of the first header of Outlook's, which it writes in its user's language.
+    """The first line of Outlook's header, which is in the language of its user.
 
     Zimbra says last when a mail was written, and GMX first.
     """
@@ -221,10 +222,10 @@ def _is_rule(line: str) -> bool:
 
 
 def _introductions(lines: list[str]) -> Iterator[tuple[int, int, str]]:
-    """What looks like one: its first line, the line below it, and its text.
+    """What looks like an introduction: its first line, the line below it, and its text.
 
-    Some lines at a time, and those that an introduction may go on in: while an expression is
-    searched for, no other thread runs.
+    Searches some lines at a time, with those into which an introduction may continue: during one
+    search no other thread runs.
     """
     short = [line.strip()[:LINE_CHARACTERS] for line in lines]
     for first in range(0, len(short), AT_ONCE):

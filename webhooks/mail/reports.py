@@ -1,8 +1,8 @@
 """Bounces and complaints that arrive as mails: DSN (RFC 3464), ARF (RFC 5965), and older forms.
 
-Whoever writes such a mail says what it likes. So a report touches only the message that it names
-by its Message-ID, and an address is suppressed only as that message's: never one that the report
-itself names. `Action` decides, not the class of the status: a failure with 4.4.1 has given up.
+Anybody can write such a mail. So a report affects only the message whose Message-ID it names, and
+only that message's address is suppressed, never one that the report itself names. `Action` decides,
+not the class of the status: a failure with 4.4.1 is final.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from webhooks.model import ConsentChange, Reason, StatusReport, Unknown, Webhook
 from webhooks.values import DETAIL_CHARACTERS, our_id_in, stored
 
 RECIPIENTS = 50
-# What mails say is on no list of the provider that brings them: no stream of its has this name.
+# The group of what mails say, which is on no list of the provider: no stream has this name.
 GROUP: Final = "inbound mail"
-# A block for each recipient, and one for the mail; some servers write empty ones between them.
+# A block for each recipient, and one for the mail; some servers write empty blocks between them.
 STATUSES, BLOCKS = 3, 200
 BETWEEN_BLOCKS = re.compile(r"\n[ \t]*\n")
 
@@ -45,7 +45,7 @@ Fields = Mapping[str, str]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Notice:
-    """What is common to all reports of one mail: which message it is about, and its own name."""
+    """What all reports in one mail have in common: the message that they are about, and a name."""
 
     provider: str
     external_id: str | None
@@ -59,7 +59,7 @@ class Notice:
 
 
 def reports(told: Told, *, provider: str) -> list[WebhookEvent]:
-    """The reports that a mail is made of; none where it is a letter."""
+    """The reports in a mail; none if it is a letter."""
     if told.is_microsofts_complaint:
         notice = Notice(
             provider=provider,
@@ -70,7 +70,7 @@ def reports(told: Told, *, provider: str) -> list[WebhookEvent]:
         return _complaint(notice, {"feedback-type": "abuse"})
     if not (told.is_report or told.is_from_daemon):
         return _old_form(told, provider=provider)
-    # Of some mails a provider brings the parts by URL alone: there the words must do.
+    # Of some mails a provider brings only URLs of the parts: then its text must do.
     statuses = [part for part in told.of_kind("delivery-status") if (part.content or b"").strip()]
     complaints = [part for part in told.of_kind("feedback-report") if part.content]
     if not (statuses or complaints):
@@ -90,8 +90,8 @@ def reports(told: Told, *, provider: str) -> list[WebhookEvent]:
 
 
 def _as_sent(mail_id: str | None) -> str | None:
-    """Amazon SES gives mails a Message-ID of its own, with its id before the @, and sends bounces
-    on as mails unless that is switched off.
+    """The id by which we know a mail. Amazon SES replaces the Message-ID by one with its own id
+    before the @, and forwards bounces as mails, unless that is switched off.
 
     https://docs.aws.amazon.com/ses/latest/dg/monitor-sending-activity-using-notifications-email.html
     """
@@ -100,9 +100,9 @@ def _as_sent(mail_id: str | None) -> str | None:
 
 
 def _named(told: Told, blocks: Sequence[Fields]) -> str | None:
-    """The Message-ID of the mail that a report is about, where it brings no copy of it.
+    """The Message-ID of the mail that a report without a copy is about.
 
-    Servers answer it, as a reply would, and Google's have a field of their own.
+    It is in the report's In-Reply-To or References, or in a field of Google's servers.
     """
     given = [block.get("x-original-message-id", "") for block in blocks]
     given += [told.first("in-reply-to") or "", told.first("references") or ""]
@@ -110,7 +110,7 @@ def _named(told: Told, blocks: Sequence[Fields]) -> str | None:
 
 
 def _blocks(part: Attachment) -> Iterator[Fields]:
-    """The groups of fields of a delivery-status, wherever its blank lines are."""
+    """The groups of fields in a delivery-status, even without blank lines between them."""
     for block in BETWEEN_BLOCKS.split(head_of(part), BLOCKS)[:BLOCKS]:
         fields: dict[str, str] = {}
         for line in re.sub(r"\n[ \t]+", " ", block).split("\n"):
@@ -129,14 +129,14 @@ def _fields(part: Attachment) -> Fields:
 
 
 def _delivery(notice: Notice, block: Fields) -> list[WebhookEvent]:
-    """What a DSN says of one recipient."""
+    """What a DSN says about one recipient."""
     action = re.sub(r"[^a-z].*", "", block.get("action", "").lower())
     given, diagnostic = block.get("status", ""), block.get("diagnostic-code", "")
     found = ENHANCED.search(given) or ENHANCED.search(diagnostic)
     code = found[1] if found else None
-    # In place of a status some give the other server's whole reply.
+    # Some give the whole reply of the other server in place of a status.
     diagnostic = diagnostic or ("" if found else given)
-    if action not in ACTIONS:  # it is required, and still left out: the class must do
+    if action not in ACTIONS:  # it is required, but some leave it out: then the class decides
         action = {"5": "failed", "4": "delayed", "2": "delivered"}.get((code or given)[:1], action)
     word, status = ACTIONS.get(action, (action[:64] or "unreadable", None))
     told = {
@@ -158,7 +158,7 @@ def _events(
     diagnostic: str,
     detail: Mapping[str, Any],
 ) -> list[WebhookEvent]:
-    """The report about the named message, and that its address is bad where that is said."""
+    """The report about the named message, and a suppression of its address if that is bad."""
     if notice.external_id is None:
         return [Unknown(word=word, detail=detail)]
     key = f"{notice.provider}:{notice.external_id}:{word}:{detail.get('recipient', '')}"
@@ -181,9 +181,9 @@ def _events(
 
 
 def _was_sent_on(told: Mapping[str, Any]) -> bool:
-    """Whether what failed is surely another mailbox than the one written to: a list's member, say.
+    """Whether a mailbox failed that is certainly not the one we wrote to, such as a list's member.
 
-    The latter is as its sender wrote it, some of it perhaps in hex (RFC 3461 §4).
+    The original recipient is as its sender wrote it, perhaps partly in hex (RFC 3461 §4).
     """
     sent_to, failed = (told.get(name, "") for name in ("original_recipient", "recipient"))
     plain = HEX.sub(lambda match: chr(int(match[1], 16)), sent_to)
@@ -222,7 +222,7 @@ def _evidence(notice: Notice, told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _complaint(notice: Notice, fields: Fields) -> list[WebhookEvent]:
-    """What an ARF report says: a complaint, or something that changes nothing."""
+    """The events of an ARF report: a complaint, or something that changes nothing."""
     kind = fields.get("feedback-type", "").strip().lower()[:64] or "unreadable"
     told = {
         "feedback_type": kind,
@@ -244,7 +244,7 @@ def _complaint(notice: Notice, fields: Fields) -> list[WebhookEvent]:
 
 
 def _old_form(told: Told, *, provider: str) -> list[WebhookEvent]:
-    """A bounce in words alone; none where it is a letter."""
+    """The report in a bounce that has only text; none if it is a letter."""
     said = words.read(told)
     if said is None:
         return []

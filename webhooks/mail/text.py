@@ -1,4 +1,4 @@
-"""What HTML in a letter says: its text, and itself made harmless."""
+"""The HTML of a letter: as text, and sanitised."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ STYLED: Final = (
 )  # fmt: skip
 
 
-# What the parser adds to a text one by one, each time in the time that all of it takes; the names
-# and numbers of characters, which cost a tenth; the tags of which each begins another text, though
-# not in a table, before which all that is in no cell is put; and how much of it is a moment.
+# For `_is_dense`: the sanitiser's parser adds these characters to a text one by one, each time
+# copying the text; names and numbers of characters cost a tenth of that. These tags each begin a
+# new text, except in a table, where everything outside of cells becomes one text before it. And how
+# much of that is acceptable.
 DEAR: Final = re.compile("[&\x80-\xbf]")
 WHOLE: Final = re.compile("&([a-z][a-z0-9]{1,30};|#[0-9]{1,7};|#x[0-9a-f]{1,6};)", re.IGNORECASE)
 TABLE: Final = re.compile("<table", re.IGNORECASE)
@@ -45,7 +46,7 @@ DEAR_TIMES_TAGS: Final = 1_000_000_000
 
 
 def derived(html: str) -> str:
-    """The text of a letter that has only HTML; the targets of its links are left out."""
+    """The text of a letter that has only HTML, without the targets of links."""
     return stored(to_text(html[:HTML_BYTES], with_links=False))
 
 
@@ -68,10 +69,10 @@ def _cleaner() -> nh3.Cleaner:
 
 
 def sanitised(html: str) -> str | None:
-    """HTML that can neither run, nor post, nor lie over the page; None where nothing is left,
-    or where nobody would write so much of it.
+    """HTML that can neither run code, nor post, nor cover the page; None if nothing is left, or if
+    it is so complex that sanitising it would take long.
 
-    Images stay with their `cid:` and http(s) addresses: whoever shows them decides.
+    Images keep their `cid:` and http(s) URLs: whoever shows them decides about that.
     """
     if is_overgrown(html) or _is_dense(html[:HTML_BYTES]):
         return None
@@ -79,7 +80,7 @@ def sanitised(html: str) -> str | None:
 
 
 def _is_dense(html: str) -> bool:
-    """Whether the texts of HTML hold too many characters that are dear, for their length."""
+    """Whether texts in HTML have too many expensive characters for their length."""
     if _cost(html) <= DEAR_TIMES_CHARACTERS:
         return False
     starts = [tag.start() for tag in TAG.finditer(html) if APART.match(tag[0])]

@@ -1,4 +1,4 @@
-"""A mail as reports are read from it, whoever took it apart: a provider, or `mime`."""
+"""A mail in the form from which reports are read, whether a provider parsed it or `mime`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from webhooks.values import stored
 
 PARTS, SCANNED = 50, 64 * 2**10
 ROBOT = re.compile(
-    # MDaemon is a program of that name; the last is Exchange's, on every server of its own.
+    # MDaemon is a mail server; the last one is Exchange's, with an id for each server.
     r"(?:mailer-daemon|mail-daemon|mailerdaemon|mdaemon|microsoftexchange[0-9a-f]{32})@",
     re.IGNORECASE,
 )
 POSTMASTER = re.compile("postmaster@", re.IGNORECASE)
-MESSAGE_ID = re.compile(  # some that complain leave its <> out
+MESSAGE_ID = re.compile(  # some complaints leave its <> out
     r"^[> \t]*message-id:[ \t]*(?:\n[ \t]+)?"
     r"<?((?<=<)[^<>\s]{1,500}(?=>)|[^<>\s@]{1,250}@[^<>\s@]{1,250})",
     re.IGNORECASE | re.MULTILINE,
@@ -41,10 +41,10 @@ FIELD = re.compile(r"\s*[\w-]+[ \t]*:", re.ASCII)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Told:
-    """`name` is the mail's own, the same when it comes again; `parts` are those that are no text.
+    """A mail; `name` identifies it, also if it comes again; `parts` are those that are no text.
 
-    `is_report` is whether it says that it is one; `sender` is that of the envelope, "" the empty
-    one of bounces, None where nobody tells it; `author` is the mailbox of its From.
+    `is_report`: it says that it is one; `sender` is that of the envelope ("" is the empty one of
+    bounces), or None; `author` is the mailbox in its From.
     """
 
     name: str
@@ -57,47 +57,47 @@ class Told:
     sender: str | None = None
 
     def first(self, name: str) -> str | None:
-        """The first value of a header, None where there is none."""
+        """The first value of a header, or None."""
         return next((value for given, value in self.headers if given.lower() == name), None)
 
     def of_kind(self, ending: str) -> list[Attachment]:
-        """The parts whose type ends so."""
+        """The parts whose type has this ending."""
         return [part for part in self.parts[:PARTS] if _kind(part).endswith(ending)]
 
     @property
     def is_from_daemon(self) -> bool:
-        """Whether a mail server wrote it: those have no sender, or a well-known one."""
+        """Whether a mail server wrote it: it has the empty sender, or a well-known author."""
         return self.is_by_daemon or self.is_without_sender
 
     @property
     def is_by_daemon(self) -> bool:
-        """Whether it is written under a well-known name of mail servers."""
+        """Whether its author is a well-known name of mail servers."""
         return any(each.match(self.author) for each in (ROBOT, POSTMASTER))
 
     @property
     def is_without_sender(self) -> bool:
-        """Whether it has the empty one: who sends it wants no bounce."""
+        """Whether its sender is empty, so that no bounce is sent to it."""
         is_null = self.sender is not None and self.sender.strip() in {"", "<>"}
         return is_null or self.first("return-path") == "<>"
 
     @property
     def is_no_persons(self) -> bool:
-        """Whether no person wrote it, as one may who is the postmaster."""
+        """Whether no person wrote it; a postmaster may be one."""
         submitted = (self.first("auto-submitted") or "").partition(";")[0].strip().lower()
         is_robots = ROBOT.match(self.author) is not None
         return is_robots or self.is_without_sender or submitted not in {"", "no"}
 
     @property
     def is_microsofts_complaint(self) -> bool:
-        """Whether it is of Outlook.com's feedback loop, which sends on the mail itself, in no
-        report (https://github.com/sisimai/p5-sisimai/blob/master/lib/Sisimai/ARF.pm)."""
+        """Whether it is of Outlook.com's feedback loop, which forwards the mail without a report
+        (https://github.com/sisimai/p5-sisimai/blob/master/lib/Sisimai/ARF.pm)."""
         is_theirs = self.author.strip("<>").lower() == "staff@hotmail.com"
         is_one = (self.first("subject") or "").startswith("complaint about message from ")
         return is_theirs and is_one and self.original is not None
 
     @property
     def original(self) -> str | None:
-        """The Message-ID of the mail that a report is about, from the copy that it brings."""
+        """The Message-ID of the mail that a report is about, from its copy in the report."""
         for part in self.parts[:PARTS]:
             kind = _kind(part)
             is_copy = kind in COPIES or kind.endswith(("global-headers", "partial"))
@@ -107,7 +107,7 @@ class Told:
 
 
 def of_message(message: Message, sender: str | None) -> Told:
-    """A MIME message that was parsed here."""
+    """From a MIME message that `mime` parsed."""
     return Told(
         name=(message.first("message-id") or message.digest).strip("<> ")[:200],
         author=written_by(message)[1],
@@ -121,7 +121,7 @@ def of_message(message: Message, sender: str | None) -> Told:
 
 
 def of_letter(letter: Letter, sender: str | None) -> Told:
-    """A mail that its provider took apart."""
+    """From a mail that its provider parsed."""
     kinds = [value for name, value in letter.headers if name.lower() == "content-type"]
     return Told(
         name=external_id(letter)[:200],
@@ -144,7 +144,7 @@ def _said(name: str, text: str | None) -> list[tuple[str, str]]:
 
 
 def _has_report(root: Part) -> bool:
-    """Whether it is one, or a server on the way has added its own words to one."""
+    """Whether it is a report, or one to which a server on the way has added its own text."""
     # If it has no parts, the library would read the text here, and raise if it cannot.
     is_of_parts = root.get_content_maintype() == "multipart" and root.is_multipart()
     inside: object = root.get_payload() if is_of_parts else []
@@ -159,7 +159,7 @@ def head_of(part: Attachment) -> str:
 
 
 def _kind(part: Attachment) -> str:
-    """The type of a part; of one that its provider gave none that says anything, by its text."""
+    """The type of a part; if its provider gave no specific one, by its text."""
     kind = (part.content_type or "").partition(";")[0].strip().lower()
     if kind not in NO_KINDS:
         return kind

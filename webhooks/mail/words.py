@@ -1,7 +1,7 @@
-"""Bounces in words alone (qmail, old gateways): from a mail server, in its known phrases.
+"""Bounces that have only text (qmail, old gateways): from a mail server, with known phrases.
 
-In whatever language is one, too, that sends back a mail of ours, and says that it was refused for
-good. As that may be in a person's letter, it must be a robot's besides: people write as postmaster.
+A mail in any language is one, too, if it returns a mail of ours and says that it was refused for
+good. As a person's letter may do that, it must be from a robot: people write as postmaster, too.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ DELAY = re.compile(
     r"|warning message only",
     re.IGNORECASE,
 )
-# Who says so tries no more, whatever the last reply was.
+# Phrases of a server that has given up, whatever the last reply was.
 GIVEN_UP = re.compile(
     r"not going to try again|retry timeout exceeded|is a permanent error", re.IGNORECASE
 )
 SUBJECT_LINE = re.compile(r"^[ \t>]*subject[ \t]*:[^\n]*", re.IGNORECASE | re.MULTILINE)
-# A subject may end with that of the mail itself.
+# Strict, because the subject may end with that of the returned mail.
 DELAY_SUBJECT = re.compile(
     r"\(delay\)|^(?:delayed|warning\b)|delayed(?: \d+ hours)?$", re.IGNORECASE
 )
-# Where the copy of the mail itself begins, be it by its headers: what is there says nothing of it.
+# Where the copy of the returned mail begins, perhaps with its headers: the text before counts.
 COPY = re.compile(
     r"^[ \t]*(?:-{2,40}[^\n]{0,40}\b(?:below this line|original message|unsent message"
     r"|copy of the message|message (?:header )?follows)\b"
@@ -54,8 +54,8 @@ COPY = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 FAILED_TO = re.compile(r"^[ \t]*<([^<>\s@]{1,128}@[^<>\s@]{1,253})>[^\n]{0,40}:", re.MULTILINE)
-# What the other server answered, where the address has no <> (Exim, GMX): on a line of its own, or
-# behind that server's name.
+# The reply of the other server, if the address has no <> (Exim, GMX): on a line of its own, or
+# after the name of that server.
 REPLY = re.compile(
     r"^(?:[^\n]{0,200}?:)?[ \t]*(?:[45]\d\d[ -]|[45]\.\d{1,3}\.\d{1,3}[ :])", re.MULTILINE
 )
@@ -63,7 +63,7 @@ REPLY = re.compile(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Said:
-    """What a bounce says; `copied` is the Message-ID of the mail that it brings, None without."""
+    """What a bounce says; `copied` is the Message-ID of the returned mail, if it is there."""
 
     action: str
     code: str | None
@@ -73,10 +73,10 @@ class Said:
 
 
 def read(told: Told) -> Said | None:
-    """What a bounce in words says; None where it is a letter."""
+    """What a bounce with only text says; None if it is a letter."""
     text = (told.text or "")[:SCANNED].replace("\r\n", "\n")
     subject = told.first("subject") or ""
-    # In an answer the subject is somebody else's, and a person uses such words in a letter, too.
+    # Not in an answer, whose subject is somebody else's: people use such words in letters, too.
     is_in_subject = BOUNCE_SUBJECT.search(subject) and not email.PREFIX.match(subject)
     is_by_server = told.is_by_daemon or ("qmail-send program" in text and told.is_from_daemon)
     match = MESSAGE_ID.search(text)
@@ -87,7 +87,7 @@ def read(told: Told) -> Said | None:
     if not text.strip() and told.html:  # Yahoo's
         text = derived(told.html)[:SCANNED]
     head = SUBJECT_LINE.sub("", COPY.split(text, maxsplit=1)[0][:4000])
-    # A person's automatic reply may bring our mail back, too, under its own subject.
+    # An automatic reply of a person may return our mail, too, with its subject.
     if not (is_by_server or REFUSED.search(head)):
         return None
     recipient = FAILED_TO.search(head)
@@ -100,7 +100,7 @@ def read(told: Told) -> Said | None:
     is_final = codes is not None and codes[1].startswith("5")
     if not is_known and not (is_final and our_id_in(copied) and told.is_no_persons):
         return None
-    # Who still tries was not refused for good.
+    # A server that still tries was not refused for good.
     is_over = is_final or GIVEN_UP.search(head)
     is_delay = not is_over and (DELAY_SUBJECT.search(subject) or DELAY.search(head))
     return Said(

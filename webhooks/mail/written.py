@@ -1,4 +1,4 @@
-"""What is written in a mail, as text and as HTML, of the parts that hold any."""
+"""The text of a mail, as plain text and as HTML, from the parts that have any."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LONG = 40
 
 
 class Piece(NamedTuple):
-    """One part's text; `form_of` is what it is one form of, if anything."""
+    """The text of one part; `form_of` as in `mime.Leaf`."""
 
     text: str
     form_of: object
@@ -29,22 +29,24 @@ class Written:
     pieces: list[Piece] = field(default_factory=list)
 
     def has_room(self, *, is_page: bool) -> bool:
-        """Whether more of it would be kept."""
+        """Whether a further part would be kept, at least in part."""
         most = HTML_BYTES if is_page else TEXT_BYTES
         return sum(len(each.text) for each in self.pieces if each.is_page == is_page) <= most
 
     def add(self, text: str, form_of: object, *, is_page: bool) -> None:
-        """One more."""
+        """Add a part."""
         self.pieces.append(Piece(text, form_of, is_page))
 
     def html(self) -> str | None:
-        """What came as HTML; a character more than is kept, to tell that there was more."""
+        """All HTML, with up to one character more than is kept, to show that there was more."""
         pages = [each.text for each in self.pieces if each.is_page]
         return "\n".join(pages)[: HTML_BYTES + 1] if pages else None
 
     def text(self) -> str | None:
-        """The same of all that was written, in order: where something came as HTML alone beside
-        plain text, as a letter with a mailing list's footer does, its words. None of HTML alone.
+        """All plain text, cut in the same way; None if there is only HTML.
+
+        A part that came only as HTML beside plain text, as in a letter with the footer of a mailing
+        list, is converted to text.
         """
         plain = [each for each in self.pieces if not each.is_page]
         said = "\n".join(each.text for each in plain)
@@ -62,9 +64,9 @@ class Written:
 
 
 def _is_said(text: str, plain: str) -> bool:
-    """Whether plain text says it already: some programs write both forms one behind the other.
+    """Whether plain text contains a text already: some programs write both forms in succession.
 
-    A short one may be within another word: each of its lines must be one there.
+    A short text might be found within a word, so each of its lines must be a line there.
     """
     letters = _essence(text)
     if len(letters) >= _LONG and letters in _essence(plain):
@@ -74,5 +76,5 @@ def _is_said(text: str, plain: str) -> bool:
 
 
 def _essence(text: str) -> str:
-    """What two forms of one text have in common: its letters; of one without any, all of it."""
+    """What two forms of a text have in common: its letters, or without any, all but its blanks."""
     return NO_LETTER.sub("", text) or "".join(text.split())

@@ -41,7 +41,7 @@ OBJECT = "whatsapp_business_account"
 # Meta sends at most a thousand updates in one request.
 MOST_EVENTS = 10_000
 
-# Whom a status is about; Meta's own pages spell the last in two ways.
+# The members that name the recipient of a status; Meta's own pages spell the last in two ways.
 RECIPIENTS: Final = (
     "recipient_id", "recipient_user_id", "recipient_parent_user_id", "parent_recipient_user_id",
 )  # fmt: skip
@@ -56,10 +56,8 @@ STATUSES: Final = {
 
 
 def verify(request: WebhookRequest, account: Account) -> None:
-    """Return when the app's secret signed the request, or a handshake has the verify token.
-
-    Raises `InvalidSignature`.
-    """
+    """Return if the app's secret has signed the request, or a handshake has the verify token; else
+    raises `InvalidSignature`."""
     if request.method == "GET":
         _verify_handshake(request, account)
         return
@@ -89,7 +87,7 @@ def _verify_handshake(request: WebhookRequest, account: Account) -> None:
 def parse(request: WebhookRequest) -> Sequence[WebhookEvent]:
     """Every event of a verified request, in order; raises `Unreadable`.
 
-    What cannot be read of one item is `Unknown` and keeps no other from being read.
+    An item that cannot be read becomes `Unknown`, and does not stop the others.
     """
     if request.method == "GET":
         return []
@@ -110,7 +108,7 @@ def _events(given: Given, own: str | None) -> Iterator[WebhookEvent]:
             change = members(each)
             metadata = members(members(change.get("value")).get("metadata"))
             number = text(metadata.get("phone_number_id"), ID_CHARACTERS)
-            # One app has one URL for all its numbers: another one is that of another account.
+            # One app has one URL for all its numbers: another number may belong to another account.
             if own and number and number != own:
                 known = filled(phone_number_id=number)
                 yield Unknown(word="other-number", detail=known, sender_id=number)
@@ -139,7 +137,7 @@ def _status(status: Given, value: Given) -> list[WebhookEvent]:
     if external_id is None and message_id is None:
         raise Unreadable("The status names no message.")
     word = text(status.get("status"), 64).strip().lower()
-    # What became of a payment that a message asked for is told in the same list.
+    # The state of a payment that a message asked for comes in the same list.
     # https://support.wati.io/en/articles/11822291-how-to-use-webhook-to-check-payment-status
     kind = text(status.get("type"), 64).strip().lower()
     is_of_message = kind in {"", "message"}
@@ -183,7 +181,7 @@ def _status(status: Given, value: Given) -> list[WebhookEvent]:
 
 
 def _message_id(value: object) -> UUID | None:
-    """Our id of the message, that the send gave along."""
+    """Our id of the message, which the send passed to Meta."""
     try:
         return UUID(text(value, 64)) if value else None
     except ValueError:
@@ -191,7 +189,7 @@ def _message_id(value: object) -> UUID | None:
 
 
 def _error(error: Given, value: Given) -> list[WebhookEvent]:
-    """Something is wrong with the account, not with a message."""
+    """An error of the account, not of a message."""
     code, words = read_error(error)
     known = filled(
         code=code,
@@ -228,7 +226,7 @@ def _preference(preference: Given, value: Given) -> list[WebhookEvent]:
     return for_each(change, *known_as)
 
 
-# What a change holds, by its field and then by its own name.
+# The readers of the lists in a change, by the field of the change and the name of the list.
 READERS: Final[dict[str, dict[str, Callable[[Given, Given], list[WebhookEvent]]]]] = {
     "messages": {"messages": messages.read, "statuses": _status, "errors": _error},
     "user_preferences": {"user_preferences": _preference},
@@ -241,7 +239,7 @@ def reply(
     _events: Sequence[WebhookEvent],
     _account: Account,
 ) -> Reply:
-    """Meta's expected answer: 200, and to a handshake its challenge as it came."""
+    """The answer that Meta expects: 200, and to a handshake its challenge."""
     if request.method == "GET":
         challenge = in_query(request.url, "hub.challenge")
         return Reply(status=200, content_type="text/plain", body=challenge)

@@ -1,8 +1,8 @@
-"""Meta, the messages that people send: every type of them as text, files and details.
+"""Meta, the messages that people send: messages of every type as text, files and details.
 
 Docs: https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/reference/messages
 Oddities: `from` may be missing or a user id; a removed reaction has no emoji; the answer of a flow
-is JSON in a text, or is meant to be; times are texts, numbers in places; types come unannounced.
+should be JSON in a text; times are texts, and sometimes numbers; new types come unannounced.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from webhooks.values import items, members, moment, read_object
 
 MEDIA: Final = ("image", "video", "audio", "voice", "document", "sticker")
 FILE: Final = ("id", "sha256", "voice", "animated")
-# What people type or tap themselves; a caption or a number that changed is no word about consent.
+# Types in which people type or tap text themselves: only these are read for STOP and START.
 SAID: Final = ("text", "button", "interactive")
 # Further parts of a message, kept under Meta's own names.
 PARTS: Final = (
@@ -36,7 +36,7 @@ PARTS: Final = (
 
 
 def business(value: Given) -> str:
-    """The business number that a change is about: as it is shown, or else by its id."""
+    """The business number of a change: as displayed, or else its id."""
     metadata = members(value.get("metadata"))
     return address(metadata.get("display_phone_number")) or text(
         metadata.get("phone_number_id"), ID_CHARACTERS
@@ -44,9 +44,9 @@ def business(value: Given) -> str:
 
 
 def read(message: Given, value: Given) -> list[WebhookEvent]:
-    """One of a change's messages, and what it says about consent; raises `Unreadable`.
+    """One of the messages in a change, and what it says about consent; raises `Unreadable`.
 
-    A message in a group is none to us: an answer would go to its author alone.
+    Messages in groups are ignored: an answer would go only to the author.
     """
     external_id = text(message.get("id"), ID_CHARACTERS)
     if not external_id:
@@ -80,7 +80,7 @@ def read(message: Given, value: Given) -> list[WebhookEvent]:
 
 
 def _body(message: Given, kind: str) -> str:
-    """What a person reads, empty where the details alone say it."""
+    """The text that people see; empty if a message only has details."""
     part = members(message.get(kind))
     if kind in MEDIA:
         return text(part.get("caption"))
@@ -103,12 +103,12 @@ def _body(message: Given, kind: str) -> str:
 
 
 def _reply(interactive: Given) -> Given:
-    """What was chosen of an interactive message, whatever it is called."""
+    """What was chosen in an interactive message, under the name of its type."""
     return members(interactive.get(text(interactive.get("type"), 64)))
 
 
 def _attachments(message: Given, kind: str) -> tuple[Attachment, ...]:
-    """The file: Meta names an id, and its address is asked for there with the token."""
+    """The file: Meta gives an id, and its API the URL, with the account's token."""
     part = members(message.get(kind))
     media_id = text(part.get("id"), ID_CHARACTERS)
     if kind not in MEDIA or not media_id:
@@ -122,7 +122,7 @@ def _attachments(message: Given, kind: str) -> tuple[Attachment, ...]:
 
 
 def _quotes(message: Given, kind: str) -> str | None:
-    """The message that this one is about: answered, reacted to, changed, taken back."""
+    """The message that this one answers, reacts to, edits or revokes."""
     part, context = members(message.get(kind)), members(message.get("context"))
     about = {
         "reaction": part.get("message_id"),
@@ -143,7 +143,7 @@ def _detail(message: Given, kind: str, value: Given) -> dict[str, Any]:
         phone_number_id=members(value.get("metadata")).get("phone_number_id"),
         ProfileName=members(contact.get("profile")).get("name"),
         username=members(contact.get("profile")).get("username") or contact.get("username"),
-        # Who has another number or user id now goes on in the same conversation.
+        # So that somebody with a new number or user id stays in the same conversation.
         new_address=people.new_address(message) if kind == "system" else None,
         user_id=message.get("from_user_id") or contact.get("user_id") or system.get("user_id"),
         wa_id=contact.get("wa_id"),
@@ -164,7 +164,7 @@ def _reaction(part: Given) -> dict[str, Any]:
 
 
 def _flow(response: object) -> object:
-    """The answers of a flow, where they are an object as they should be."""
+    """The answers of a flow, if they are an object, as they should be."""
     try:
         return read_object(text(response).encode())
     except Unreadable:

@@ -1,5 +1,6 @@
-"""Meta, who is who: a person has a number, a user id, or both, and a business of several portfolios
-one more (https://developers.facebook.com/documentation/business-messaging/whatsapp/business-scoped-user-ids/).
+"""Meta, the addresses of people: a number, a user id, or both; and a parent user id, if a business
+has several portfolios
+(https://developers.facebook.com/documentation/business-messaging/whatsapp/business-scoped-user-ids/).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ CHANGED: Final = re.compile(r" changed from (\S+) to (\S+)$")
 
 
 def for_each(change: ConsentChange, *named: object) -> list[WebhookEvent]:
-    """A person's wish for all addresses that are named, whichever we write to: number, user id."""
+    """A person's change of consent, for each of these addresses: we may write to any of them."""
     found: dict[str, str] = {}
     for each in named:
         if one := address(each):
@@ -38,8 +39,8 @@ def for_each(change: ConsentChange, *named: object) -> list[WebhookEvent]:
 
 
 def by_id(contacts: object) -> dict[str, tuple[int, Given]]:
-    """The contacts beside the messages by their ids, of several with one the first; each with its
-    place: a batch may have as many of them as messages."""
+    """The contacts beside the messages by their ids, each with its place, and of several with the
+    same id the first. Indexed, because a batch may have as many contacts as messages."""
     found: dict[str, tuple[int, Given]] = {}
     for place, each in enumerate(items(contacts)):
         known = members(each)
@@ -50,7 +51,7 @@ def by_id(contacts: object) -> dict[str, tuple[int, Given]]:
 
 
 def contact(message: Given, value: Given) -> Given:
-    """Who sent the message, of the contacts that come beside it (`by_id`)."""
+    """The sender of the message among the contacts beside it (`by_id`)."""
     known = value["contacts"]
     ids = (text(message.get(name)) for name in ("from", "from_user_id"))
     found = [known[each] for each in ids if each in known]
@@ -58,7 +59,7 @@ def contact(message: Given, value: Given) -> Given:
 
 
 def recipient(status: Given) -> tuple[str, ...]:
-    """The number and the user id of the one who was written to, where both are told."""
+    """The number and the user id of the recipient, if both are told."""
     number, user_id = (address(status.get(name)) for name in ("recipient_id", "recipient_user_id"))
     is_person = text(status.get("recipient_type"), 64).strip().lower() in {"", "individual"}
     if is_person and number.startswith("+") and whatsapp.is_user_id(user_id):
@@ -67,7 +68,7 @@ def recipient(status: Given) -> tuple[str, ...]:
 
 
 def renamed(external_id: str, message: Given) -> list[WebhookEvent]:
-    """That a person's number or user id is another one now; nothing else that WhatsApp tells.
+    """The news of a system message that a person's number or user id has changed, if it says so.
 
     https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/reference/messages/system/
     """
@@ -88,16 +89,16 @@ def renamed(external_id: str, message: Given) -> list[WebhookEvent]:
 
 
 def new_address(message: Given) -> str | None:
-    """Where a person is reached from now on, if the address that tells so is one of the former."""
+    """The address of a person from now on, if the message itself comes from a former one."""
     new = _changed(message)[1]
     number = next((each for each in new if each.startswith("+")), None)
     return number or (new[0] if new and not address(message.get("from")) else None)
 
 
 def told_before(system: Given) -> str:
-    """The address that somebody had, where the words alone say it; "" where they do not fit.
+    """The former address, if only the text of a system message has it; "" if the text does not fit.
 
-    They begin with the person's own name for themselves, and end with the addresses.
+    The text begins with a name that the person chose, and ends with the addresses.
     """
     found = CHANGED.search(text(system.get("body"), DETAIL_CHARACTERS).strip())
     now = {address(system.get(name)) for name in ADDRESSES}
@@ -105,10 +106,10 @@ def told_before(system: Given) -> str:
 
 
 def updated(update: Given, value: Given) -> list[WebhookEvent]:
-    """That a person's user id is another one now, as a field of its own says.
+    """The news that a person's user id has changed, from a webhook field of its own.
 
-    Meta documented it, and then that nobody can subscribe to it (2026-08-11); messages tell the
-    same (`renamed`).
+    Meta documented this field, and later (2026-08-11) that nobody can subscribe to it; system
+    messages say the same (`renamed`).
 
     https://developers.facebook.com/documentation/business-messaging/whatsapp/changelog/
     https://developers.facebook.com/documentation/business-messaging/whatsapp/business-scoped-user-ids/
@@ -132,7 +133,7 @@ def updated(update: Given, value: Given) -> list[WebhookEvent]:
 
 
 def _changed(message: Given) -> tuple[set[str], list[str]]:
-    """A person's addresses until now, and those from now on."""
+    """A person's former addresses, and the new ones."""
     system = members(message.get("system"))
     if "changed" not in text(system.get("type"), 64):
         return set(), []
@@ -146,7 +147,7 @@ def _changed(message: Given) -> tuple[set[str], list[str]]:
 
 
 def wishes(received: Inbound, message: Given, value: Given) -> list[WebhookEvent]:
-    """What the text of a message says about consent, for all addresses of its author."""
+    """The change of consent in the text of a message, for all addresses of its author."""
     wish = consent.read(received.body, Channel.WHATSAPP)
     if wish not in {Consent.STOP, Consent.START}:
         return []

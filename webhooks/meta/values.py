@@ -1,4 +1,4 @@
-"""What stands in Meta's JSON, as values that PostgreSQL can hold, whatever came instead of them."""
+"""Values in Meta's JSON, in a form that PostgreSQL can store, whatever types they have."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from webhooks.values import DETAIL_CHARACTERS, KEPT_CHARACTERS, fitted, stored
 Given = Mapping[str, Any]
 
 ID_CHARACTERS, DEPTH = 256, 5
-# Of one text inside a part: half of what is kept, so that all else of the part stays what it is.
+# Of one text inside a part: half of what is kept, so that the rest of the part is kept, too.
 TEXT_CHARACTERS = KEPT_CHARACTERS // 2
-# More than are kept, with a comma each: what has more of them is cut in any case.
+# Values of one part. With a comma each, more of them would be cut by `fitted` in any case.
 VALUES = KEPT_CHARACTERS
 
 
 def text(value: object, most: int | None = None) -> str:
-    """A text as PostgreSQL can hold it, empty for anything else: no NUL, no halves of pairs."""
+    """A text or number as text that PostgreSQL can store; empty for anything else."""
     if not isinstance(value, str):
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return ""
@@ -27,7 +27,7 @@ def text(value: object, most: int | None = None) -> str:
 
 
 def filled(**given: object) -> dict[str, Any]:
-    """Details without the empty ones, bounded; `left_out` names those that are not whole."""
+    """Details without empty ones, bounded; `left_out` names those that were cut."""
     kept, cut = {}, []
     for name, each in given.items():
         part = _Part()
@@ -39,7 +39,7 @@ def filled(**given: object) -> dict[str, Any]:
 
 
 class _Part:
-    """One detail while it is read: texts as they can be stored, bounded in depth and number."""
+    """One detail while it is read: with texts that can be stored, bounded in depth and number."""
 
     __slots__ = ("_values", "is_cut")
 
@@ -67,7 +67,7 @@ class _Part:
 
 
 def address(value: object) -> str:
-    """A number with its +, anything else as it is."""
+    """A number with its +; anything else unchanged."""
     given = text(value, ID_CHARACTERS).strip()
     digits = re.sub(r"[\s().+\-]", "", given)
     return f"+{digits}" if re.fullmatch(r"[0-9]+", digits) else given

@@ -3,10 +3,11 @@
 Docs: https://www.twilio.com/docs/messaging/guides/webhook-request and
 https://www.twilio.com/docs/voice/twiml#request-parameters.
 Signed with HMAC-SHA1 over the public URL and the sorted parameters, keyed with the auth token
-(`signature`). `fetched` is no webhook of Twilio's: what its API answered to a `Fetch`.
-Oddities: the fields for our URLs stand side by side in its console: messages, calls and reports
-are told apart by what they say, at whichever event they come in; parameters come unannounced;
-a text/plain answer to a message is sent to the customer; a call is answered with TwiML, or ends.
+(`signature`). `fetched` is no webhook of Twilio's, but an answer of its API to a `Fetch`.
+Oddities: the fields for our URLs are side by side in its console and easily mixed up, so messages,
+calls and reports are told apart by their content, whichever URL they came to; new parameters come
+unannounced; a text/plain answer to a message is sent to the customer; a call is answered with
+TwiML, or ends.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ __all__ = ("EVENTS", "parse", "reply", "verify")
 EVENTS: Final = (
     "message", "status", "call", "call-status", "recording", "transcription", "gather", "amd",
 )  # fmt: skip
-# What somebody sent or said, and reports, whose URL can carry our id of the message.
+# Readers of what somebody sent or said, and of reports, whose URL may carry our id of the message.
 SAID: Final[Mapping[str, Callable[[Given], list[WebhookEvent]]]] = {
     "message": messages.message,
     "call": calls.call,
@@ -39,7 +40,7 @@ REPORTED: Final[Mapping[str, Callable[[Given, str], list[WebhookEvent]]]] = {
     "amd": calls.amd,
 }
 
-# The events whose URLs people paste, so that one may stand in the place of another.
+# The events whose URLs people paste, and may mix up.
 PASTED: Final = frozenset({"message", "status", "call", "call-status"})
 
 EMPTY_TWIML = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
@@ -57,7 +58,7 @@ def parse(request: WebhookRequest) -> Sequence[WebhookEvent]:
 
 
 def _meant(event: str, given: Given) -> str:
-    """The event that a request is, by its parameters, else by the URL that it came to."""
+    """The event of a request by its parameters, or else by the URL that it came to."""
     has_call, has_message = bool(first(given, "CallSid")), bool(first(given, *messages.SIDS))
     is_call = has_call if has_call != has_message else event in ("call", "call-status")
     is_said = event in SAID
@@ -67,7 +68,7 @@ def _meant(event: str, given: Given) -> str:
 
 
 def reply(request: WebhookRequest, events: Sequence[WebhookEvent], account: Account) -> Reply:
-    """Twilio's expected answer: what is said on the phone, TwiML that says nothing, or only 200."""
+    """The answer that Twilio expects: TwiML for a call, empty TwiML, or only a 200."""
     said = next((event for event in events if isinstance(event, Inbound)), None)
     if request.event == "gather" or (said and said.channel is Channel.CALL):
         return Reply(status=200, content_type="text/xml", body=calls.reply(request, account))

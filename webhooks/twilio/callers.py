@@ -1,7 +1,7 @@
-"""Callers who hide who they are: all under one name, which nobody is.
+"""Callers who hide their number: all of them get one name.
 
-https://datatracker.ietf.org/doc/html/rfc3323, and in numbers the keys of a phone with which such a
-word is written (https://help.twilio.com/articles/223179988).
+Their words are those of https://datatracker.ietf.org/doc/html/rfc3323, or numbers that spell such a
+word on the keys of a phone (https://help.twilio.com/articles/223179988).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HIDDEN: Final = frozenset(
 
 
 def seen(caller: str) -> str:
-    """A caller's address, or what stands for everybody who has none to show."""
+    """A caller's address, or `ANONYMOUS` if it is hidden."""
     sip = _SIP_USER.fullmatch(caller)
     name = (sip[1] if sip else caller).removeprefix("+").lower()
     return ANONYMOUS if name in _HIDDEN or _NOWHERE.fullmatch(caller) else caller

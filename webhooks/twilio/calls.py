@@ -1,4 +1,4 @@
-"""Phone calls: those that come in, what became of ours, and what is told of both later.
+"""Phone calls: inbound ones, reports about ours, and what is reported about both later.
 
 Docs: https://www.twilio.com/docs/voice/twiml#request-parameters, for statuses
 /docs/voice/api/call-resource#statuscallback, for the rest /docs/voice/twiml/record and /gather.
@@ -77,9 +77,9 @@ ENDED: Final = frozenset(word for word, status in STATUSES.items() if status is 
 
 
 def comes_in(given: Given, *, otherwise: bool) -> bool:
-    """Whether somebody calls us and hears the answer, and it is not told how a call went on.
+    """Whether this is a new inbound call, which hears our answer, and not a report about one.
 
-    That has a CallbackSource, or is the end; `otherwise` where no Direction says whose call it is.
+    Reports have a CallbackSource, or say that the call ended. `otherwise`: without a Direction.
     """
     is_told = "CallbackSource" in given or _word(given, "CallStatus") in ENDED
     return not is_told and _is_inbound(given, otherwise=otherwise)
@@ -103,7 +103,7 @@ def call(given: Given) -> list[WebhookEvent]:
 
 
 def call_status(given: Given, url: str) -> list[WebhookEvent]:
-    """What became of a call."""
+    """A report about a call."""
     word = _word(given, "CallStatus")
     status = STATUSES.get(word)
     code, message = _error(word, given) if status is Status.FAILED else (None, None)
@@ -121,7 +121,7 @@ def call_status(given: Given, url: str) -> list[WebhookEvent]:
 
 
 def _error(word: str, given: Given) -> tuple[str, str | None]:
-    """Twilio's code, else the network's for a call that failed, else the word."""
+    """The code of Twilio, or of the network for a failed call, or the word; and its text."""
     code = given.get("ErrorCode", "").strip()[:32]
     if code in ("", "0"):
         code = given.get("SipResponseCode", "").strip()[:32] if word == "failed" else ""
@@ -143,7 +143,7 @@ def recording(given: Given) -> list[WebhookEvent]:
 
 
 def transcription(given: Given) -> list[WebhookEvent]:
-    """A recording in words, or that nobody understood it."""
+    """The text of a recording, or that there is none."""
     word = "transcription-" + _word(given, "TranscriptionStatus")
     is_there = word == "transcription-completed"
     text = given.get("TranscriptionText", "") if is_there else ""
@@ -152,9 +152,9 @@ def transcription(given: Given) -> list[WebhookEvent]:
 
 
 def gather(given: Given, url: str) -> list[WebhookEvent]:
-    """A digit that was pressed, `confirmed` when it is the one that was asked for.
+    """A digit that was pressed, `confirmed` if it is the one that was asked for.
 
-    Also where an inbound call goes on once its message is left.
+    Also comes when an inbound call goes on after its message was recorded.
     """
     digits = given.get("Digits", "").strip()[:64]
     word = "confirmed" if digits and in_query(url, "confirm") == digits else "digits"
@@ -165,7 +165,7 @@ def gather(given: Given, url: str) -> list[WebhookEvent]:
 
 
 def _left(given: Given) -> list[WebhookEvent]:
-    """The recording of a message that was left, as its own callback tells it, which may be missed.
+    """The recording of a message, in case its own callback is missed.
 
     It may not be ready yet: https://www.twilio.com/docs/voice/twiml/record#action
     """
@@ -181,7 +181,7 @@ def amd(given: Given, url: str) -> list[WebhookEvent]:
 
 
 def reply(request: WebhookRequest, account: Account) -> str:
-    """What is said next to somebody on the phone."""
+    """The TwiML for what is said next in a call."""
     if request.event == "gather":
         asked = {name: in_query(request.url, name) for name in ("voice", "language")}
         return goodbye(account.settings, {n: each for n, each in asked.items() if each})
@@ -206,7 +206,7 @@ def _told(
     leave_out: frozenset[str],
     error: tuple[Status | None, str | None, str | None] = (None, None, None),
 ) -> StatusReport | Addition | Unknown:
-    """A report about a call of ours, or more about one that came in."""
+    """A report about a call of ours, or an addition to an inbound one."""
     if _is_inbound(given, otherwise=False):
         return _addition(given, word, key, leave_out=leave_out)
     external_id, ours = sid(given, "CallSid"), message_id(url)
@@ -236,7 +236,7 @@ def _addition(
     leave_out: frozenset[str] = MORE_READ,
     is_there: bool = True,
 ) -> Addition | Unknown:
-    """More about a call that came in; of what is not there after all only the event tells."""
+    """An addition to an inbound call; if its file or text is not there, only the event."""
     external_id = sid(given, "CallSid")
     if external_id is None:
         return Unknown(word=word, detail=detail(given, leave_out=IDS))
@@ -252,9 +252,10 @@ def _addition(
 
 
 def _known(given: Given, leave_out: frozenset[str], *, is_there: bool = True) -> dict[str, Any]:
-    """What staff look for, under our own names, where it is known; the rest is the event's own.
+    """What staff look for, under our own names; the rest is in the event's detail.
 
-    What is told of a message keeps the greater of two texts: "unknown" would hide who answered.
+    Without an "unknown" AnsweredBy: of two texts for one name a message keeps the greater, and this
+    would hide who answered.
     """
     told = {ours: given[name][:64] for name, ours in TOLD.items() if is_there and given.get(name)}
     if _word(given, "AnsweredBy") == "unknown":
@@ -272,6 +273,6 @@ def _word(given: Given, name: str) -> str:
 
 
 def _is_inbound(given: Given, *, otherwise: bool) -> bool:
-    """Whose call it is: by Direction, `otherwise` where that is missing."""
+    """Whether a call is inbound, by its Direction; `otherwise` if that is missing."""
     direction = _word(given, "Direction")
     return direction == "inbound" if direction else otherwise

@@ -1,4 +1,4 @@
-"""Messages that come in, and what became of ours: SMS, MMS and WhatsApp.
+"""Inbound messages, and reports about ours: SMS, MMS and WhatsApp.
 
 Docs: https://www.twilio.com/docs/messaging/guides/webhook-request and, beside it,
 /track-outbound-message-status. Oddities: the Sms... twins of MessageSid and MessageStatus may
@@ -37,8 +37,8 @@ from webhooks.twilio.parameters import (
 from webhooks.values import DETAIL_CHARACTERS
 
 WHATSAPP = PREFIX[Channel.WHATSAPP]
-# What a Messaging Service makes of an SMS where the telephone can show more, and what is answered
-# to that: people see one thread. https://www.twilio.com/docs/rcs/send-an-rcs-message
+# A Messaging Service may send an SMS as RCS, and the answer is RCS, too; people see one thread.
+# https://www.twilio.com/docs/rcs/send-an-rcs-message
 RCS: Final = "rcs:"
 
 # https://www.twilio.com/docs/messaging/api/message-resource#message-status-values
@@ -59,21 +59,21 @@ STATUSES: Final = {
 RECEIVED: Final = frozenset({"receiving", "received"})
 SIDS: Final = ("MessageSid", "SmsSid", "SmsMessageSid")
 SENDERS: Final = ("From", "ExternalUserId", "WaId")
-# A number without its +, on WhatsApp, where nothing else has as many digits.
+# A number without its +, on WhatsApp, where no other address has that many digits.
 DIGITS: Final = re.compile(r"[0-9]{7,15}")
 
 STATUS_READ = IDS | {"MessageStatus", "ErrorCode", "ErrorMessage", "Body"}
 LOCATION = ("Latitude", "Longitude", "Address", "Label")
 MESSAGE_READ = IDS | {"From", "To", "Body", "SmsStatus", "NumMedia", "ListTitle", *LOCATION}
 
-# Kinds of message that no SMS has.
+# Types of messages that only WhatsApp has.
 WHATSAPP_TYPES = frozenset(
     {"location", "contacts", "sticker", "button", "interactive", "order", "reaction", "document"}
 )
 
 
 def comes_in(given: Given, *, otherwise: bool) -> bool:
-    """Whether it is a message that somebody sent, by its status; `otherwise` where none says it."""
+    """Whether this is an inbound message, by its status; `otherwise` if that does not tell."""
     word = _word(given)
     if word in RECEIVED and first(given, *SENDERS):
         return True
@@ -81,7 +81,7 @@ def comes_in(given: Given, *, otherwise: bool) -> bool:
 
 
 def status(given: Given, url: str) -> list[WebhookEvent]:
-    """What became of a message, and that its recipient wants no more; raises `Unreadable`."""
+    """A report about a message, and a stop by its recipient; raises `Unreadable`."""
     external_id, ours = _sid(given), message_id(url)
     if external_id is None and ours is None:
         raise Unreadable("The status names no message.")
@@ -103,7 +103,7 @@ def status(given: Given, url: str) -> list[WebhookEvent]:
     if code is None or code not in OPT_OUTS:
         return [report]
     to = given.get("To", "")
-    # A callback may name nothing but the message; only channels beside SMS have codes of 63...
+    # A callback may name only the message; codes that begin with 63 are of other channels than SMS.
     is_whatsapp = to.startswith(WHATSAPP) or (not to and code.startswith("63"))
     channel = Channel.WHATSAPP if is_whatsapp else Channel.SMS
     change = ConsentChange(
@@ -120,7 +120,7 @@ def status(given: Given, url: str) -> list[WebhookEvent]:
 
 
 def message(given: Given) -> list[WebhookEvent]:
-    """A message that somebody sent, and what it says about consent; raises `Unreadable`."""
+    """An inbound message, and what it says about consent; raises `Unreadable`."""
     external_id = _sid(given)
     if external_id is None:
         raise Unreadable("The message has no MessageSid.")
@@ -136,7 +136,7 @@ def message(given: Given) -> list[WebhookEvent]:
         channel=channel,
         from_address=_address(sender, channel),
         to_address=_address(first(given, "To", "MessagingServiceSid"), channel),
-        # A quick reply's text can differ from its Body; people see the button.
+        # The text of a quick reply may differ from its Body; people see the button.
         body=first(given, "ButtonText", "Body", "ListTitle"),
         attachments=tuple(_attachments(given)),
         quotes=sid(given, "OriginalRepliedMessageSid"),
@@ -146,7 +146,7 @@ def message(given: Given) -> list[WebhookEvent]:
 
 
 def _consent(inbound: Inbound, given: Given) -> Iterator[ConsentChange]:
-    """What Twilio read in the message (Advanced Opt-Out), else what we read in it ourselves.
+    """STOP or START as Twilio read it (Advanced Opt-Out), or else as we read it ourselves.
 
     https://www.twilio.com/docs/messaging/tutorials/advanced-opt-out
     """
@@ -154,7 +154,7 @@ def _consent(inbound: Inbound, given: Given) -> Iterator[ConsentChange]:
     wish = Consent(named) if named in set(Consent) else consent.read(inbound.body, inbound.channel)
     if wish not in (Consent.STOP, Consent.START):
         return
-    # Whichever of a person's addresses we write to: WhatsApp has user ids beside numbers.
+    # For each address of the person: WhatsApp has user ids beside numbers.
     for address in dict.fromkeys([inbound.from_address, *_person(given).values()]):
         also = "" if address == inbound.from_address else f":{address}"
         yield ConsentChange(
@@ -173,7 +173,7 @@ def _consent(inbound: Inbound, given: Given) -> Iterator[ConsentChange]:
 
 
 def _address(text: str, channel: Channel) -> str:
-    """An address without its prefix; a number with its +, which WaId, for one, never has."""
+    """An address without its prefix; a number with its +, which WaId, for example, never has."""
     address = bare(text.removeprefix(RCS), WHATSAPP)
     if channel is Channel.WHATSAPP and DIGITS.fullmatch(address):
         return f"+{address}"
@@ -186,12 +186,12 @@ def _sid(given: Given) -> str | None:
 
 def _word(given: Given) -> str:
     if given.get("EventType", "").upper() == "READ":
-        return "read"  # WhatsApp and RCS tell it there too
+        return "read"  # WhatsApp and RCS report it there, too
     return first(given, "MessageStatus", "SmsStatus", "EventType").strip().lower()[:64]
 
 
 def _is_whatsapp(given: Given) -> bool:
-    """By the prefix, or where that is missing by what only WhatsApp's messages have."""
+    """By the prefix, or, without one, by parameters that only WhatsApp's messages have."""
     addresses = [given.get(name, "") for name in ("From", "To")]
     if any(each.startswith((WHATSAPP, RCS)) for each in addresses):
         return any(each.startswith(WHATSAPP) for each in addresses)
@@ -211,13 +211,13 @@ def _attachments(given: Given) -> Iterator[Attachment]:
 
 
 def _person(given: Given) -> dict[str, str]:
-    """The user id that WhatsApp knows somebody by, with a number or without."""
+    """The person's user id on WhatsApp, if there is one."""
     user_id = bare(given.get("ExternalUserId", ""), WHATSAPP)
     return {"user_id": user_id} if user_id else {}
 
 
 def _places(given: Given) -> dict[str, Any]:
-    """Location, referral and reaction, each as one thing."""
+    """Location, referral and reaction, each as one detail."""
     location = {name.lower(): given[name] for name in LOCATION if given.get(name)}
     referral = {
         name.removeprefix("Referral"): value

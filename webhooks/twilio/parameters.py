@@ -1,4 +1,4 @@
-"""What stands in a request of Twilio's: parameters as text, safe to store."""
+"""The parameters of Twilio's requests, as text that can be stored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FORM = "application/x-www-form-urlencoded"
 
 Given = Mapping[str, str]
 
-# What stands elsewhere in an event, and is not repeated in its detail.
+# Not repeated in the detail of an event, because it is read elsewhere.
 IDS: Final = frozenset(
     {"AccountSid", "ApiVersion", "MessageSid", "SmsSid", "SmsMessageSid", "CallSid"}
 )
@@ -33,7 +33,7 @@ def read_parameters(request: WebhookRequest) -> dict[str, str]:
     else:
         return _from_json(request.body)
     given: dict[str, str] = {}
-    for name, value in pairs:  # one bad byte, which is signed as it is, must not cost the rest
+    for name, value in pairs:  # one bad byte, which is signed like the others, must not spoil all
         text = stored(value.decode(errors="replace"))
         given.setdefault(stored(name.decode(errors="replace")), text)
     return given
@@ -47,10 +47,10 @@ def _from_json(body: bytes) -> dict[str, str]:
     }
 
 
-# Once for the signature and once for what it says, one after the other.
+# Cached because it is called twice in a row: to verify the signature, and to read the parameters.
 @lru_cache(maxsize=1)
 def pairs_of(body: bytes) -> tuple[tuple[bytes, bytes], ...]:
-    """The parameters of a form, in order, decoded but not yet read as text."""
+    """The parameters of a form, in order, as decoded bytes."""
     return tuple(_pair(part) for part in body.replace(b"+", b" ").split(b"&") if part)
 
 
@@ -62,7 +62,7 @@ def _pair(part: bytes) -> tuple[bytes, bytes]:
 
 
 def as_bytes(text: str) -> bytes:
-    """A URL as the bytes that came: the server keeps what is no UTF-8 as escaped surrogates."""
+    """A URL as the bytes that came: the server keeps bytes that are not UTF-8 as surrogates."""
     try:
         return text.encode(errors="surrogateescape")
     except UnicodeEncodeError:
@@ -76,17 +76,17 @@ def is_form(request: WebhookRequest) -> bool:
 
 
 def message_id(url: str) -> UUID | None:
-    """Our id of the message, that the callback URL carries."""
+    """Our id of the message, from the callback URL."""
     return our_id(in_query(url, "message_id"))
 
 
 def first(given: Given, *names: str) -> str:
-    """The first of these parameters that says something."""
+    """The first of these parameters that is not empty."""
     return next((given[name] for name in names if given.get(name)), "")
 
 
 def sid(given: Given, *names: str) -> str | None:
-    """Twilio's id under one of these names, None for what cannot be one."""
+    """Twilio's id under one of these names; None for a text that cannot be one."""
     found = first(given, *names).strip()
     return found if 0 < len(found) <= 64 else None
 
@@ -94,9 +94,9 @@ def sid(given: Given, *names: str) -> str | None:
 def detail(
     given: Given, *, leave_out: frozenset[str], beside: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """What else was said, under Twilio's own names, `beside` what was read of it; all bounded.
+    """The other parameters, under Twilio's own names, and details `beside` them; all bounded.
 
-    A value is whole where it can be: half of a flow's answers (FlowData) is no JSON.
+    Values stay whole if possible: half of a flow's answers (FlowData) would not be JSON.
     """
     rest = [
         (name[:64], value)
@@ -111,7 +111,7 @@ def detail(
 
 
 def bare(address: str, prefix: str = "") -> str:
-    """An address without its prefix; a + that came unescaped, as a space, is put back."""
+    """An address without its prefix; a + that came unescaped, as a space, is restored."""
     text = address.removeprefix(prefix)[:256]
     if re.fullmatch(r" \d+", text):
         return "+" + text.strip()

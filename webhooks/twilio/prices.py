@@ -1,4 +1,4 @@
-"""What a call cost: known some time after its end, and only by asking for the call's record.
+"""The price of a call: known some time after its end, and only in the call's record.
 
 Docs: https://www.twilio.com/docs/voice/api/call-resource#call-properties
 """
@@ -19,7 +19,7 @@ PRICE_WAITS: Final = (30.0, 120.0, 300.0)
 
 
 def fetched(request: WebhookRequest) -> list[WebhookEvent]:
-    """A call's record, asked for because of its price; raises `Unreadable`."""
+    """The price in a call's record, or the next question for it; raises `Unreadable`."""
     record = read_object(request.body)
     external_id = record.get("sid")
     if not isinstance(external_id, str) or not 0 < len(external_id) <= 64:
@@ -50,6 +50,6 @@ def price_question(given: Given) -> Iterator[Fetch]:
 
 
 def _question(url: str, external_id: str, turn: int) -> Fetch:
-    """The turn rides in the fragment, which is not sent."""
+    """A question for the price; the fragment, which is not sent, carries its number."""
     key = f"twilio:{stored(external_id)}:price:{turn}"
     return Fetch(url=f"{url}#{turn}", key=key, after=PRICE_WAITS[turn - 1])

@@ -1,7 +1,7 @@
-"""Which requests are Twilio's: HMAC-SHA1 over the public URL and the sorted parameters.
+"""Twilio's signature: HMAC-SHA1 over the public URL and the sorted parameters.
 
-https://www.twilio.com/docs/usage/webhooks/webhooks-security; keyed with the auth token. What is no
-form is signed through bodySHA256 in the URL. The port is in the signed URL or not.
+https://www.twilio.com/docs/usage/webhooks/webhooks-security; keyed with the auth token. A body that
+is no form is signed through bodySHA256 in the URL. The signed URL may have the port or not.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from channels.model import Account
 from webhooks.model import InvalidSignature, WebhookRequest
 from webhooks.twilio.parameters import as_bytes, is_form, pairs_of
 
-# A form that Twilio sends has some forty parameters; the limits keep a stranger's from costing us.
+# Twilio's forms have some forty parameters; the limits bound what a stranger's form costs us.
 MOST_PARAMETERS, MOST_BYTES = 1000, 2**20
 PORTS = {"https": "443", "http": "80"}
 
 
 def verify(request: WebhookRequest, account: Account) -> None:
-    """Return when the account's auth token signed the request; raises `InvalidSignature`."""
+    """Return if the account's auth token has signed the request; else raises `InvalidSignature`."""
     given = request.headers.get("x-twilio-signature", "").encode(errors="replace")
     if not given:
         raise InvalidSignature("The request has no X-Twilio-Signature.")
@@ -41,7 +41,7 @@ def verify(request: WebhookRequest, account: Account) -> None:
 
 
 def _verify_body_hash(request: WebhookRequest) -> None:
-    """What is no form is signed through its hash in the URL; a hash must always be right."""
+    """A body that is no form must have its hash in the URL; a hash must always be right."""
     _, _, query = request.url.partition("?")
     hashes = []
     if "bodySHA256=" in query:
@@ -55,9 +55,9 @@ def _verify_body_hash(request: WebhookRequest) -> None:
 
 
 def _signed_parameters(request: WebhookRequest) -> bytes:
-    """Names and values as the signature covers them: by name, then each distinct value in order.
+    """Names and values in the order of the signature: by name, then each distinct value in order.
 
-    In bytes: UTF-8 sorts as its code points do, and what is no UTF-8 still has one meaning.
+    As bytes: UTF-8 sorts like its code points, and bytes that are not UTF-8 are compared, too.
     """
     if request.method != "POST" or not is_form(request):
         return b""
@@ -67,9 +67,9 @@ def _signed_parameters(request: WebhookRequest) -> bytes:
 
 
 def _urls(url: str) -> Iterator[str]:
-    """The forms of our URL that Twilio may have signed, the likely one first.
+    """The forms of our URL that Twilio may have signed, the likeliest first.
 
-    As it is; without its port, or with the one that goes without saying
+    As it is; without its port, or with the default one
     (https://github.com/twilio/twilio-python/blob/9.13.0/twilio/request_validator.py#L20); and each
     with ' as %27 in the query (https://github.com/twilio/twilio-node, validateRequest).
     """
