@@ -201,7 +201,7 @@ _WORDS: Final = {
     "old": _LATER,
     "generic": REFUSED,
     "failed": REFUSED,
-    "rejected": _SPAM_CONTENT,
+    "rejected": _REJECTED,
     # SES, and Resend, which is built on it
     "general": REFUSED,
     "noemail": GONE,
