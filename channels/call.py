@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
-from channels.errors import ContentError
+from channels.errors import ContentError, raise_all, tried
 from channels.model import CallPlan, Content
 from channels.text import units
 
@@ -35,15 +35,13 @@ _UNSENDABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]"
 
 
 def compose(text: str, plan: CallPlan | None = None) -> Content:
-    """The content of a call; raises `ContentError` for what cannot be said."""
+    """The content of a call; raises `ContentError` with all that is wrong."""
     plan = plan or CallPlan()
-    if len(text) > CHARACTERS:  # before anything looks at each of ten million
-        raise _too_long(len(text), plan)
-    if not text.strip() and not plan.play:
-        raise ContentError("body", "The text is empty.")
-    if _UNSENDABLE.search(text):
-        raise ContentError("body", "The text holds a character that cannot be said.")
-    _check(plan)
+    wrong: list[ContentError] = []
+    tried(wrong, _check_text, text, plan)
+    for check in (_check_plan, _check_voice, _check_language, _check_play):
+        tried(wrong, check, plan)
+    raise_all(wrong)
     content = Content(body=text, call=plan)
     # A character beyond the first 65,536 counts as two, the stricter reading of Twilio's limit.
     named = sum(len(f"&amp;{name}={value}") for name, value in spoken_as(plan).items())
@@ -54,7 +52,16 @@ def compose(text: str, plan: CallPlan | None = None) -> Content:
     return content
 
 
-def _check(plan: CallPlan) -> None:
+def _check_text(text: str, plan: CallPlan) -> None:
+    if len(text) > CHARACTERS:  # before anything looks at each of ten million
+        raise _too_long(len(text), plan)
+    if not text.strip() and not plan.play:
+        raise ContentError("body", "The text is empty.")
+    if _UNSENDABLE.search(text):
+        raise ContentError("body", "The text holds a character that cannot be said.")
+
+
+def _check_plan(plan: CallPlan) -> None:
     if not 1 <= plan.repeat <= LONGEST_REPEAT:
         raise ContentError("call.repeat", f"A text is said 1 to {LONGEST_REPEAT} times.")
     if plan.confirm is not None and not _DIGIT.fullmatch(plan.confirm):
@@ -62,13 +69,23 @@ def _check(plan: CallPlan) -> None:
     if plan.timeout is not None and not SHORTEST_RING <= plan.timeout <= LONGEST_RING:
         reason = f"A phone rings for {SHORTEST_RING} to {LONGEST_RING} seconds."
         raise ContentError("call.timeout", reason)
-    for field, name, like in (
-        ("voice", plan.voice, "Polly.Vicki-Neural"),
-        ("language", plan.language, "de-DE"),
-    ):
-        if name is not None and not _NAME.fullmatch(name):
-            reason = f"A {field} is 1 to 64 letters, digits, dots and hyphens, like {like}."
-            raise ContentError(f"call.{field}", reason)
+
+
+def _check_voice(plan: CallPlan) -> None:
+    _check_name("voice", plan.voice, "Polly.Vicki-Neural")
+
+
+def _check_language(plan: CallPlan) -> None:
+    _check_name("language", plan.language, "de-DE")
+
+
+def _check_name(field: str, name: str | None, like: str) -> None:
+    if name is not None and not _NAME.fullmatch(name):
+        reason = f"A {field} is 1 to 64 letters, digits, dots and hyphens, like {like}."
+        raise ContentError(f"call.{field}", reason)
+
+
+def _check_play(plan: CallPlan) -> None:
     if plan.play is not None and not _is_url(plan.play):
         raise ContentError("call.play", "What is played has a URL with http:// or https://.")
 

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from collections.abc import Sequence
+from typing import Final
 
 from email_validator import EmailNotValidError, ValidatedEmail, validate_email
 
 from channels import filenames
-from channels.errors import ContentError, Refused
+from channels.errors import ContentError, Refused, raise_all, tried
 from channels.html import HTML_BYTES, TEXT_BYTES, from_text, looks_like_html, to_text
 from channels.model import Attachment, Content, Mail
 from channels.styles import TooComplex, inline_styles
 from channels.text import is_control, is_sendable
 
 __all__ = ["compose", "key", "looks_like_html", "spellings", "to_mailbox", "to_text", "topic"]
-
-T = TypeVar("T")
 
 MAILBOX_CHARACTERS = 254
 SUBJECT_CHARACTERS = 998
@@ -158,27 +156,16 @@ def compose(
     elements, unless that `is_inlined` says that they are.
     """
     wrong: list[ContentError] = []
-    line = _tried(wrong, _subject, subject) or ""
-    text, markup = _tried(wrong, _halves, body, html_body, is_html, is_inlined) or (None, None)
-    files = _tried(wrong, _attachments, attachments) or ()
-    if wrong:
-        first, *others = wrong
-        raise ContentError(first.field, first.message, others)
+    line = tried(wrong, _subject, subject) or ""
+    text, markup = tried(wrong, _halves, body, html_body, is_html, is_inlined) or (None, None)
+    files = tried(wrong, _attachments, attachments) or ()
+    raise_all(wrong)
     return Content(
         subject=line,
         body=text if text is not None else to_text(markup or ""),
         html_body=markup if markup is not None else from_text(text or ""),
         attachments=tuple(files),
     )
-
-
-def _tried(wrong: list[ContentError], read: Callable[..., T], *given: object) -> T | None:
-    """What `read` makes of a part; where it cannot, what is wrong is noted."""
-    try:
-        return read(*given)
-    except ContentError as error:
-        wrong.append(error)
-        return None
 
 
 def _halves(

@@ -14,8 +14,10 @@ SendError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
+
+T = TypeVar("T")
 
 
 class SendError(Exception):
@@ -107,6 +109,22 @@ class ContentError(ValueError):
         self.field = field
         self.message = message
         self.others = others
+
+
+def tried(wrong: list[ContentError], read: Callable[..., T], *given: object) -> T | None:
+    """What `read` makes of a part; where it cannot, what is wrong is noted."""
+    try:
+        return read(*given)
+    except ContentError as error:
+        wrong += [error, *error.others]
+        return None
+
+
+def raise_all(wrong: Sequence[ContentError]) -> None:
+    """Raise all that is wrong as one `ContentError`; nothing, where nothing is."""
+    if wrong:
+        first, *others = wrong
+        raise ContentError(first.field, first.message, others)
 
 
 class InvalidCredentials(ValueError):

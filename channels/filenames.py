@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from channels.errors import ContentError
+from channels.model import Attachment
 from channels.text import is_control
 
 CHARACTERS: Final = 255
@@ -22,6 +24,12 @@ def check(name: str | None) -> None:
         raise ContentError(
             "attachments", "A file name has neither a path nor quotes nor control characters."
         )
+
+
+def check_all(files: Sequence[Attachment]) -> None:
+    """Raise `ContentError` for the first file whose name cannot be one."""
+    for each in files:
+        check(each.filename)
 
 
 def nearest(name: str | None) -> str | None:

@@ -22,8 +22,11 @@ from channels.errors import Refused
 from channels.model import Attachment, Outbound
 
 UNFOLDED: Final = frozenset(
-    {"message-id", "in-reply-to", "references", "list-unsubscribe", "list-unsubscribe-post"}
-)
+    {
+        "message-id", "in-reply-to", "references", "list-unsubscribe", "list-unsubscribe-post",
+        "content-id",
+    }
+)  # fmt: skip
 ADDRESSES = frozenset({"from", "to", "reply-to"})
 MAILBOX = re.compile(r"[^\s<>,;:\"()\[\]\\@]{1,128}@[A-Za-z0-9.-]{1,253}")
 LINE = 998
@@ -36,6 +39,12 @@ PLAIN_SUBJECT = re.compile(r"(?!.*=\?)(?!.*  )[!-~](?:[ -~]{0,64}[!-~])?")
 
 class Policy(EmailPolicy):
     """SMTP's policy, but for the headers that are written as they are."""
+
+    def header_store_parse(self, name: str, value: str) -> tuple[str, str]:
+        """One header to be kept: the library would read encoded words in what we fold ourselves,
+        and change it, or fail."""
+        is_ours = name.lower() in ADDRESSES | UNFOLDED | {"subject"}
+        return (name, value) if is_ours else super().header_store_parse(name, value)
 
     def fold(self, name: str, value: str) -> str:
         """One header, as text."""
@@ -143,7 +152,7 @@ def _attach(message: MIMEPart, attachment: Attachment, *, is_inline: bool = Fals
         maintype=kind,
         subtype=subtype,
         disposition="inline" if is_inline else "attachment",
-        filename=_line(attachment.filename) if attachment.filename else None,
+        filename=_name(attachment.filename) if attachment.filename else None,
         cid=_id(attachment.content_id) if attachment.content_id else None,
         params={"charset": charset[1]} if charset and kind == "text" else None,
     )
@@ -160,6 +169,12 @@ def _id(text: str) -> str:
     if re.search(r"[\s<>]", text) or not text.isprintable() or not 0 < len(text) < LINE - 2:
         raise Refused("An id or URL of the mail's headers has characters it cannot have.")
     return f"<{text}>"
+
+
+def _name(filename: str) -> str | tuple[str, str, str]:
+    """A file's name, in the form in which the library reads no encoded word in it."""
+    name = _line(filename)
+    return ("utf-8", "", name) if "=?" in name else name
 
 
 def _line(text: str) -> str:

@@ -17,6 +17,15 @@ NO_SUCH_SENDER: Final = re.compile(
     rf"|sender unknown|{_NOT_VERIFIED}",
     re.IGNORECASE,
 )
+# The address may stand in between: 550 User [ada@x.example] does not exist.
+NO_USER: Final = re.compile(
+    r"(?:user|recipient|rcpt|mailbox|address|account)\s(?:\S{1,64}@\S{1,255}\s)?(?:is\s)?"
+    r"(?:unknown|not\sfound|does\s?n[o']t\sexist)"
+    r"|(?:unknown|no\ssuch|invalid|nonexistent)\s(?:user|recipient|mailbox|address|account)"
+    r"|is\snot\sa\s(?:known|valid)\s(?:user|recipient|mailbox)"
+    r"|user\sdoesn't\shave\sa\s\S{1,64}\saccount",
+    re.IGNORECASE,
+)
 TOO_MUCH_MAIL: Final = re.compile(r"receiving e?-?mail at a rate", re.IGNORECASE)
 # Also because it is not ours to use there, or by a policy. Sendmail gives each of these the code of
 # a mailbox that is not there.

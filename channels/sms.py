@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from channels import filenames
-from channels.errors import ContentError
+from channels.errors import ContentError, raise_all, tried
 from channels.model import Attachment, Content
 from channels.text import is_sendable, units
 
@@ -53,7 +53,15 @@ def measure(text: str) -> Segments:
 
 
 def compose(text: str, attachments: Sequence[Attachment] = ()) -> Content:
-    """The content of an SMS or MMS; raises `ContentError` for a body that cannot be sent."""
+    """The content of an SMS or MMS; raises `ContentError` with all that is wrong."""
+    wrong: list[ContentError] = []
+    tried(wrong, _check_text, text, attachments)
+    tried(wrong, filenames.check_all, attachments)
+    raise_all(wrong)
+    return Content(body=text, attachments=tuple(attachments))
+
+
+def _check_text(text: str, attachments: Sequence[Attachment]) -> None:
     if len(text) > CHARACTERS:  # before anything looks at each of ten million
         raise _too_long(len(text))
     if not text.strip() and not attachments:
@@ -63,9 +71,6 @@ def compose(text: str, attachments: Sequence[Attachment] = ()) -> Content:
     characters = units(text)
     if characters > CHARACTERS:
         raise _too_long(characters)
-    for each in attachments:
-        filenames.check(each.filename)
-    return Content(body=text, attachments=tuple(attachments))
 
 
 def letters(text: str) -> str:

@@ -8,13 +8,13 @@ https://developers.facebook.com/documentation/business-messaging/whatsapp/busine
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
 from channels import filenames, phone
-from channels.errors import ContentError
+from channels.errors import ContentError, raise_all, tried
 from channels.kinds import bare_type
 from channels.model import Attachment, Content, ProviderTemplate
 from channels.text import is_sendable, units
@@ -108,16 +108,35 @@ def compose(
     *,
     characters: int = CHARACTERS,
 ) -> Content:
-    """The content of a WhatsApp message; raises `ContentError` for one that cannot be sent.
+    """The content of a WhatsApp message; raises `ContentError` with all that is wrong.
 
     With a `template` the text is only what our own log shows. `characters` is a provider's own,
     lower limit.
     """
     body = text or ""
+    wrong: list[ContentError] = []
+    tried(wrong, _check_files, attachments, template)
+    tried(wrong, _check_text, body, attachments, template, characters)
+    if template is not None:
+        tried(wrong, _check_template, template)
+    raise_all(wrong)
+    return Content(body=body, attachments=tuple(attachments), template=template)
+
+
+def _check_files(attachments: Sequence[Attachment], template: ProviderTemplate | None) -> None:
     if template is not None and attachments:
         raise ContentError("attachments", "A template brings its file in its header component.")
     if len(attachments) > 1:
         raise ContentError("attachments", "A WhatsApp message carries one file; send several.")
+    filenames.check_all(attachments)
+
+
+def _check_text(
+    body: str,
+    attachments: Sequence[Attachment],
+    template: ProviderTemplate | None,
+    characters: int,
+) -> None:
     if not body.strip() and not attachments and template is None:
         raise ContentError("body", "The text is empty.")
     most = min(characters, CAPTION_CHARACTERS) if attachments else characters
@@ -126,32 +145,44 @@ def compose(
         raise ContentError("body", f"The text is too long; {what} holds {most} characters.")
     if not is_sendable(body):
         raise ContentError("body", "The text holds a character that cannot be sent.")
-    for attachment in attachments:
-        filenames.check(attachment.filename)
-        shown = kind(attachment)
+    for shown in map(kind, attachments):
         if body.strip() and shown in {Kind.AUDIO, Kind.STICKER}:
             raise ContentError(
                 "body", f"WhatsApp shows no text with a file of the kind {shown}; send it apart."
             )
-    if template is not None:
-        _check_template(template)
-    return Content(body=body, attachments=tuple(attachments), template=template)
 
 
 def _check_template(template: ProviderTemplate) -> None:
+    wrong: list[ContentError] = []
+    for check in (
+        *(_check_sid, _check_name, _check_language),
+        *(_check_names, _check_values, _check_components),
+    ):
+        tried(wrong, check, template)
+    raise_all(wrong)
+
+
+def _check_sid(template: ProviderTemplate) -> None:
     if template.content_sid is None and template.name is None:
         raise ContentError("template", "The template names neither a content_sid nor a name.")
     if template.content_sid is not None and not _CONTENT_SID.fullmatch(template.content_sid):
         raise ContentError("template", "The content_sid is not HX and 32 hexadecimal digits.")
-    if template.name is not None:
-        if not _NAME.fullmatch(template.name):
-            raise ContentError(
-                "template", "The template's name has other than small letters, digits and _."
-            )
-        if template.language is None or not _LANGUAGE.fullmatch(template.language):
-            raise ContentError("template", "The template's language is not one as en or en_US.")
-    _check_names(template)
-    _check_values(template.variables)
+
+
+def _check_name(template: ProviderTemplate) -> None:
+    if template.name is not None and not _NAME.fullmatch(template.name):
+        reason = "The template's name has other than small letters, digits and _."
+        raise ContentError("template", reason)
+
+
+def _check_language(template: ProviderTemplate) -> None:
+    if template.name is None:
+        return
+    if template.language is None or not _LANGUAGE.fullmatch(template.language):
+        raise ContentError("template", "The template's language is not one as en or en_US.")
+
+
+def _check_components(template: ProviderTemplate) -> None:
     for component in template.components:
         what = component.get("type")
         if not isinstance(what, str) or not what:
@@ -178,16 +209,22 @@ def _check_names(template: ProviderTemplate) -> None:
         )
 
 
-def _check_values(variables: Mapping[str, str]) -> None:
-    for name, value in variables.items():
-        if not value.strip():
-            raise ContentError("variables", f"The template's variable {name} is empty.")
-        if _NOT_IN_VARIABLE.search(value):
-            raise ContentError(
-                "variables",
-                f"The template's variable {name} has a new line, a tab or five spaces in a row.",
-            )
-        if not is_sendable(value):
-            raise ContentError(
-                "variables", f"The template's variable {name} holds what cannot be sent."
-            )
+def _check_values(template: ProviderTemplate) -> None:
+    wrong: list[ContentError] = []
+    for name, value in template.variables.items():
+        tried(wrong, _check_value, name, value)
+    raise_all(wrong)
+
+
+def _check_value(name: str, value: str) -> None:
+    if not value.strip():
+        raise ContentError("variables", f"The template's variable {name} is empty.")
+    if _NOT_IN_VARIABLE.search(value):
+        raise ContentError(
+            "variables",
+            f"The template's variable {name} has a new line, a tab or five spaces in a row.",
+        )
+    if not is_sendable(value):
+        raise ContentError(
+            "variables", f"The template's variable {name} holds what cannot be sent."
+        )

@@ -45,8 +45,8 @@ async def compose(
     has_text = request.body is not None or request.html_body is not None
     if wrong := options.check(request.channel, given):
         errors += wrong
-        given = {}
-        template = replace(template, options={}) if template is not None else None
+        given = options.without(request.channel, given, wrong)
+        template = replace(template, options=given) if template is not None else None
     elif has_text and template is not None and request.channel is Channel.WHATSAPP and not given:
         says = "names no template of the provider (options), so it cannot replace the body"
         errors.append(FieldError("template", says))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
@@ -89,6 +89,16 @@ def check(channel: Channel, given: Mapping[str, Any] | None) -> list[FieldError]
             for one in error.errors(include_url=False, include_input=False, include_context=False)
         ]
     return []
+
+
+def without(
+    channel: Channel, given: Mapping[str, Any], wrong: Sequence[FieldError]
+) -> Mapping[str, Any]:
+    """The options without the wrong ones; of a provider's template none, which is one thing."""
+    if channel is Channel.WHATSAPP:
+        return {}
+    left_out = {error.field.split(".")[1] for error in wrong if "." in error.field}
+    return {name: value for name, value in given.items() if name not in left_out}
 
 
 def as_object(given: object) -> Mapping[str, Any]:

@@ -22,6 +22,7 @@ _DEFERRALS = ("deferred", "delayed", "DeliveryDelay", "email.delivery_delayed", 
               "DnsError", "failed")  # fmt: skip
 _COMPLAINTS = ("spamreport", "complained", "complaint", "SpamComplaint", "Complaint",
                "email.complained")  # fmt: skip
+_CLICKS = ("click", "clicked", "Click", "email.clicked")
 _OPENS = ("open", "opened", "Open", "email.opened")
 _RINGING: Final = {
     "queued": "is about to be dialled",
@@ -84,6 +85,9 @@ def _not_reported(story: Story, what: str, since: str, age: timedelta) -> Said:
 def _mail_sent(story: Story, what: str, since: str, age: timedelta) -> Said:
     if advice := _complained(story):
         return f"{what} was handed to {story.who} {since}, and arrived.", advice
+    if last_event(story, *_CLICKS) is not None:
+        text = f"{what} was handed to {story.who} {since}, and arrived: a link in it was followed."
+        return text, None
     deferral = last_event(story, *_DEFERRALS)
     if deferral is not None and deferral["status"] is None:
         text = (

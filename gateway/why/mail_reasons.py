@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from channels.server_words import NO_SUCH_SENDER, TOO_MUCH_MAIL
+from channels.server_words import NO_SUCH_SENDER, NO_USER, TOO_MUCH_MAIL, is_about_recipient
 from gateway.why.model import Reason
 from gateway.why.own_reasons import ADMIN
 
@@ -201,7 +201,7 @@ _WORDS: Final = {
     "old": _LATER,
     "generic": REFUSED,
     "failed": REFUSED,
-    "rejected": _SPAM_CONTENT,
+    "rejected": _REJECTED,
     # SES, and Resend, which is built on it
     "general": REFUSED,
     "noemail": GONE,
@@ -258,11 +258,14 @@ def asks_to_wait(code: str) -> bool:
     return re.fullmatch(r"4\.\d{1,3}\.\d{1,3}|4\d\d", code) is not None and find(code) is not _FULL
 
 
-def of_words(said: str) -> Reason | None:
-    """What a mail server's own words say, where its code says something else."""
+def of_words(code: str, said: str) -> Reason | None:
+    """What a mail server's own words say, where its code says something else, or nothing."""
     if NO_SUCH_SENDER.search(said):
         return _OUR_ADDRESS
-    return _TOO_MUCH if TOO_MUCH_MAIL.search(said) else None
+    if TOO_MUCH_MAIL.search(said):
+        return _TOO_MUCH
+    says_little = find(code) in (REFUSED, _NOT_TAKEN)
+    return GONE if says_little and NO_USER.search(said) and is_about_recipient(said) else None
 
 
 def find(code: str) -> Reason | None:

@@ -175,6 +175,11 @@ def of_http(code: str, who: str) -> Reason | None:
             text=f"The account at {who} has run out of credit.",
             advice=f"{ADMIN}: pay or change the plan. {_AGAIN}",
         )
+    if status == 404:
+        return Reason(
+            text=f"{opening(who)} does not know the account, or what it is to send from.",
+            advice=f"{ADMIN}: look for a typing mistake in the account's settings. {_AGAIN}",
+        )
     if status == 413:
         return Reason(
             text=f"The message is too large for {who}.",

@@ -36,7 +36,7 @@ def _known(channel: str, provider: str | None, code: str, said: str) -> Reason |
     if channel == "call":
         return CALLS.get(code) or TWILIO.get(code)
     if channel == "email":
-        return mail_reasons.of_words(said) or mail_reasons.find(code)
+        return mail_reasons.of_words(code, said) or mail_reasons.find(code)
     if provider is None:
         # Whoever carries this channel: their numbers do not overlap.
         return TWILIO.get(code) or (META.get(code) if channel == "whatsapp" else None)

@@ -61,6 +61,22 @@ def test_every_subject_survives(subject: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    ["=?utf-8?q?a?=", "=?utf-8?q?a=0D=0AX:_y?=", "x =?unicode_escape?q?=5Cud800?=", "=?x?b?/w==?="],
+)
+def test_what_looks_like_an_encoded_word(text: str) -> None:
+    """It is kept letter for letter, and nothing that it would spell gets into the mail."""
+    to = text.translate({32: None, 58: None}) + "@example.org"
+    file = Attachment(filename=text, content_type="text/plain", content=b"x")
+    raw = mime.as_bytes(outbound(subject=text, to=to, attachments=(file,)))
+    assert f"To: {to}".encode() in raw.split(b"\r\n")
+    assert raw.isascii()
+    assert b"\nX: y" not in raw
+    assert text == parse(raw).first("subject")
+    assert f'filename="{text}"'.encode() in raw
+
+
+@pytest.mark.parametrize(
     ("subject", "is_plain"),
     [
         ("Übersicht", False),

@@ -238,3 +238,13 @@ def test_settings_that_mean_nothing(settings: dict[str, Any]) -> None:
     """Settings of a wrong kind are as if they were not there: a caller is always greeted."""
     assert greeting(settings, **URLS) == greeting({}, **URLS)
     assert goodbye(settings, {}) == goodbye({}, {})
+
+
+def test_all_that_is_wrong_is_told() -> None:
+    """Each part that cannot be said is named at once."""
+    plan = CallPlan(voice="a b", language="c d", repeat=9, play="ftp://x")
+    with pytest.raises(ContentError) as caught:
+        compose("\x01", plan)
+    assert ["body", "call.repeat", "call.voice", "call.language", "call.play"] == [
+        each.field for each in (caught.value, *caught.value.others)
+    ]

@@ -105,3 +105,10 @@ def test_bodies_that_cannot_be_sent(text: str, reason: str) -> None:
     with pytest.raises(ContentError) as raised:
         compose(text)
     assert (raised.value.field, raised.value.message) == ("body", reason)
+
+
+def test_all_that_is_wrong_is_told() -> None:
+    """A text that cannot be sent and a file name that is none are named at once."""
+    with pytest.raises(ContentError) as caught:
+        compose("x" * 1601, [Attachment(url="https://x.example/a", filename="a/b")])
+    assert ["body", "attachments"] == [each.field for each in (caught.value, *caught.value.others)]

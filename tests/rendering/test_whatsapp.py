@@ -193,3 +193,17 @@ def test_templates_that_are_refused(
     at, reason = refused(None, template=given_template)
     assert at == field
     assert words in reason
+
+
+def test_all_that_is_wrong_is_told() -> None:
+    """Each part that cannot be sent is named at once, every value of a template among them."""
+    template = ProviderTemplate(
+        name="N", language="x", variables={"1": " ", "2": "fine", "3": "a\nb"}
+    )
+    with pytest.raises(ContentError) as caught:
+        compose("x" * 5000, [Attachment(filename="a/b")], template)
+    all_of_them = [caught.value, *caught.value.others]
+    assert ["attachments", "body", "template", "template", "variables", "variables"] == [
+        each.field for each in all_of_them
+    ]
+    assert "variable 3 has a new line" in all_of_them[-1].message

@@ -94,6 +94,24 @@ REFUSED: list[tuple[dict[str, Any], list[str]]] = [
     (SMS | {"in_reply_to": 7, "to": "nobody"}, ["in_reply_to", "to"]),
     # Each part for itself: what is wrong in one does not end the reading of another.
     (GREETING | {"options": {"bogus": 1}}, ["options.bogus", *LACKING]),
+    (
+        GREETING | {"options": {"bogus": 1, "unsubscribe": 7, "reply_to": "x"}},
+        ["options.bogus", "options.reply_to", "options.unsubscribe", *LACKING],
+    ),
+    (
+        {"channel": "call", "to": SMS["to"], "body": "Hi"}
+        | {"options": {"repeat": 9, "voice": "a b", "language": "c d"}},
+        ["options.language", "options.repeat", "options.voice"],
+    ),
+    (
+        {"channel": "whatsapp", "to": SMS["to"], "template": "visit"}
+        | {"options": {"variables": {"1": " ", "2": "a\tb"}}},
+        ["variables", "variables"],
+    ),
+    (
+        SMS | {"body": "x" * 1601, "attachments": [FILE | {"filename": "a/b"}]},
+        ["attachments", "body"],
+    ),
     (GREETING | {"attachments": [FILE | {"url": "x"}]}, ["attachments.0.url", *LACKING]),
     (GREETING | {"in_reply_to": str(uuid4())}, ["in_reply_to", *LACKING]),
     (

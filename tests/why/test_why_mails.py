@@ -68,6 +68,10 @@ def test_suppressed_then(reasons: tuple[str, ...], *, may_be: bool) -> None:
         ("5.7.1", "Sender address rejected: not owned by user shop", "by its rules"),
         ("530", "5.7.0 Sender address rejected: not logged in", "access"),
         ("5.1.1", "Recipient verification failed for <a@b.c>: user unknown", "does not exist"),
+        ("5.0.0", "550 Unknown user a@b.c", "does not exist"),
+        ("550", "No such user here", "does not exist"),
+        ("5.7.1", "550 Unknown user a@b.c", "by its rules"),
+        ("550", "SPF: unknown user", "takes no mail from us"),
     ],
 )
 def test_what_the_code_does_not_say(code: str, said: str, text: str) -> None:

@@ -186,6 +186,8 @@ def test_no_text_says_two_things() -> None:
         ("email", "sendgrid", "spam reporting address", "spam", "Respect it"),
         ("email", "postmark", "406", "no more to this recipient", "another way"),
         ("email", "mailgun", "605", "earlier mail", "list"),
+        ("email", "mailgun", "rejected", "rejected the mail", "its own addresses"),
+        ("email", "mailgun", "http-404", "Mailgun does not know the account", "typing mistake"),
         ("email", "ses", "OnAccountSuppressionList", "earlier mail", "list"),
         ("email", "ses", "OnTenantSuppressionList", "earlier mail", "list"),
         ("email", "resend", "MailboxFull", "full", "some days"),

@@ -354,6 +354,15 @@ def test_sent_and_put_off() -> None:
     assert "no report" in said("email", "mailgun", status="sent", **about(events=(bounced,)))[0]
 
 
+def test_sent_and_clicked() -> None:
+    """A link is followed in a mail that has arrived, whatever was or was not reported before."""
+    events = (event("deferred", source="mailgun"), event("clicked", source="mailgun"))
+    text, advice = said("email", "mailgun", status="sent", **about(events=events))
+
+    assert text.endswith("and arrived: a link in it was followed.")
+    assert advice is None
+
+
 @pytest.mark.parametrize(
     ("word", "words"),
     [

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from channels.server_words import NO_SUCH_SENDER, TOO_MUCH_MAIL, is_about_recipient
+from channels.server_words import NO_SUCH_SENDER, NO_USER, TOO_MUCH_MAIL, is_about_recipient
 
 # The address itself is bad; not for a full mailbox, a policy, or a fault of the sender.
 # https://www.iana.org/assignments/smtp-enhanced-status-codes
@@ -36,15 +36,6 @@ REASONS: Final = {
 ENHANCED = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
 # After an SMTP reply code, or as qmail writes it: versions and sections in a text look the same.
 REFUSED = re.compile(r"(?:(?<![\d.])5\d\d[ -]{1,3}#?|\(#)(5\.\d{1,3}\.\d{1,3})(?![\d.])")
-# The address may stand in between: 550 User [ada@x.example] does not exist.
-NO_USER = re.compile(
-    r"(?:user|recipient|rcpt|mailbox|address|account)\s(?:\S{1,64}@\S{1,255}\s)?(?:is\s)?"
-    r"(?:unknown|not\sfound|does\s?n[o']t\sexist)"
-    r"|(?:unknown|no\ssuch|invalid|nonexistent)\s(?:user|recipient|mailbox|address|account)"
-    r"|is\snot\sa\s(?:known|valid)\s(?:user|recipient|mailbox)"
-    r"|user\sdoesn't\shave\sa\s\S{1,64}\saccount",
-    re.IGNORECASE,
-)
 # What Exchange Online says of an address that its tenant does not have
 # https://learn.microsoft.com/en-us/exchange/troubleshoot/email-delivery/ndr/fix-error-code-550-5-4-1-in-exchange-online
 NOT_THERE = re.compile(r"recipient address rejected: access denied", re.IGNORECASE)
