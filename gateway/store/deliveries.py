@@ -42,12 +42,19 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Planned:
-    """An event that is to be delivered; the same event has the same id."""
+    """An event that is to be delivered; the same event has the same id.
+
+    A `status` is that of a message which is told once, although several events may report it. This
+    `event` was stored by the transaction `position`.
+    """
 
     id: UUID
     type: str
     about: UUID
     occurred_at: datetime
+    event: UUID
+    position: str
+    status: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

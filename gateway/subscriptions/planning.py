@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from channels.model import Status
 from gateway.ids import derived_id
 from gateway.live.events import event_name
 from gateway.observability.logs import logger
@@ -18,6 +19,8 @@ _log = logger(__name__)
 
 # How many events of a subscription are planned in one transaction.
 _AT_ONCE = 500
+# Statuses that a message reaches once; it may wait, be sent and become unknown several times.
+_ONCE = frozenset(Status) - {Status.PENDING, Status.SENDING, Status.UNKNOWN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +65,16 @@ async def _plan(database: Database, organization_id: UUID, subscription_id: UUID
 
 
 def _planned(subscription_id: UUID, event: Mapping[str, Any]) -> Planned:
+    is_told_once = event["status"] in _ONCE
+    # Concurrent transactions do not see each other's events. Changes of a conversation have no ids
+    # of their own: their transactions tell them apart.
+    parts = (event["status"],) if is_told_once else (event["id"], event["position"])
     return Planned(
-        # Changes of a conversation have no ids of their own: their transactions tell them apart.
-        id=derived_id(subscription_id, event["about"], event["id"], event["position"]),
+        id=derived_id(subscription_id, event["about"], *parts),
         type=event_name(event["kind"], event["type"], event["status"]),
         about=event["about"],
         occurred_at=event["occurred_at"],
+        event=event["id"],
+        position=event["position"],
+        status=event["status"] if is_told_once else None,
     )

@@ -54,13 +54,19 @@ FROM gateway.subscriptions WHERE organization_id = $1 AND id = $2
 FOR NO KEY UPDATE SKIP LOCKED;
 
 -- name: plan
--- $3: json array of what is to be told; $4 to $6: the place behind it.
+-- $3: json array of what is to be told; $4 to $6: the place behind it. Nobody is told a status of a message
+-- again because its provider reports what we, or an earlier report, have told already.
 WITH planned AS (
   INSERT INTO gateway.deliveries (organization_id, subscription_id, id, type, about, occurred_at)
   SELECT $1, $2, i.id, i.type, i.about, i.occurred_at
   FROM ROWS FROM (json_to_recordset($3::json)
-    AS (id uuid, type text, about uuid, occurred_at timestamptz)) WITH ORDINALITY
-    AS i (id, type, about, occurred_at, n)
+    AS (id uuid, type text, about uuid, occurred_at timestamptz, event uuid, position text, status text))
+    WITH ORDINALITY AS i (id, type, about, occurred_at, event, position, status, n)
+  WHERE NOT EXISTS (
+    SELECT FROM gateway.message_events e
+    WHERE e.organization_id = $1 AND e.message_id = i.about AND e.status = i.status
+      AND (e.position, e.id) < (i.position::xid8, i.event)
+  )
   ORDER BY i.n
   ON CONFLICT DO NOTHING
 )

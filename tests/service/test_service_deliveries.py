@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -77,6 +78,28 @@ async def test_the_life_of_a_message(gateway: Gateway, receiver: Receiver) -> No
     assert last["timestamp"].endswith("Z")
     assert 4 == len({each.id for each in told})
     assert (None, True) == (after["last_failure_at"], after["last_success_at"] is not None)
+
+
+async def test_a_status_is_told_once(gateway: Gateway, receiver: Receiver) -> None:
+    """What we have told is not told again because the provider reports it, then or later; only a
+    message that waits, or is tried, again is told so again."""
+    made = await subscribe(gateway)
+    (sent,) = await send(gateway, "x")
+    await report(gateway, sent, "sent")
+    await report(gateway, sent, "sent", "reported before it is told")
+    async with telling(gateway):
+        await receiver.has(2)
+        await report(gateway, sent, "sent", "reported after it is told")
+        await report(gateway, sent, "unknown", "once")
+        await report(gateway, sent, "unknown", "twice")
+        await report(gateway, sent, "delivered")
+        told = await receiver.has(5)
+        await settled(gateway, made, pending=0)
+
+    assert len(receiver.told) == 5
+    types = Counter(each.event["type"].removeprefix("message.") for each in told)
+    assert Counter(accepted=1, sent=1, unknown=2, delivered=1) == types
+    assert len({each.id for each in told}) == 5
 
 
 async def test_only_what_was_asked_for(gateway: Gateway, receiver: Receiver) -> None:
