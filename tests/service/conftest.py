@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -209,16 +209,18 @@ def database(
     return make_database(template)
 
 
+@cache
+def common_settings() -> Settings:
+    """What the settings of every gateway say. Made once: to make settings, which reads the
+    environment, takes a third of what it takes to make the gateway."""
+    return Settings(public_url=PUBLIC, gateway_secret_keys=KEYS, supabase_jwt_secret=SECRET)
+
+
 @pytest.fixture
 def settings(database: str, tmp_path: Path) -> Settings:
     """Settings of a gateway behind a proxy that strips a prefix."""
-    return Settings(
-        database_url=database,
-        gateway_data=tmp_path,
-        public_url=PUBLIC,
-        gateway_secret_keys=KEYS,
-        supabase_jwt_secret=SECRET,
-    )
+    own = {"database_url": database, "gateway_data": tmp_path}
+    return common_settings().model_copy(update=own)
 
 
 @pytest.fixture
