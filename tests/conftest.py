@@ -232,28 +232,6 @@ def database(make_database: Callable[[str], str], template: str) -> str:
     return make_database(template)
 
 
-@pytest.fixture(scope="module")
-def make_template(_admin: _Admin, template: str) -> Iterator[Callable[[str], str]]:
-    """A function from statements to the name of a database that they have filled, to copy from."""
-    names: list[str] = []
-
-    async def fill(dsn: str, statements: str) -> None:
-        connection = await asyncpg.connect(dsn)
-        await connection.execute(statements)
-        await connection.execute("VACUUM ANALYZE")
-        await connection.close()
-
-    def make(statements: str) -> str:
-        names.append(f"filled_{uuid.uuid4().hex[:16]}")
-        _admin.run(f'CREATE DATABASE "{names[-1]}" TEMPLATE "{template}" STRATEGY file_copy')
-        _admin.wait(fill(dsn_for(_admin.dsn, names[-1]), statements))
-        return names[-1]
-
-    yield make
-    for name in names:
-        _admin.run(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-
-
 def _shared(kind: str) -> str:
     run = os.environ["GATEWAY_TEST_RUN"].rpartition(PREFIX)[2]
     return f"{kind}_{run}"

@@ -11,9 +11,12 @@ import asyncpg
 import pytest
 
 from gateway.embedded.programs import bin_dir
+from tests.conftest import MakeShared
 
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
+
+MakeFilled = Callable[..., str]
 
 
 async def _dump(dsn: str, *options: str) -> str:
@@ -45,6 +48,24 @@ async def connect() -> AsyncIterator[Callable[[str], Awaitable[Connection]]]:
     yield open_one
     for connection in opened:
         await connection.close()
+
+
+@pytest.fixture(scope="session")
+def make_filled(make_shared: MakeShared, template: str) -> MakeFilled:
+    """A function from a name and statements to a database to copy from, which they have filled once
+    for the whole run: to copy one takes a thirtieth of what it takes to fill it."""
+
+    def make(kind: str, *statements: str) -> str:
+        async def fill(dsn: str) -> str:
+            connection = await asyncpg.connect(dsn)
+            for statement in statements:
+                await connection.execute(statement)
+            await connection.close()
+            return ""
+
+        return make_shared(kind, template, fill).name
+
+    return make
 
 
 @pytest.fixture

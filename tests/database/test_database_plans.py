@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
@@ -11,17 +11,18 @@ import pytest
 
 from gateway.store.database import PLANNED_ONCE
 from gateway.store.sql import queries
+from tests.database.conftest import MakeFilled
 
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
 
 # Twenty organizations; the first has two fifths of everything.
-MANY = """
+CONTACTS = """
 INSERT INTO organizations (id, name)
   SELECT md5('org ' || n)::uuid, 'Org ' || n FROM generate_series(0, 19) n;
 INSERT INTO auth_users (auth_id, email, organization_id)
   SELECT id, name || '@example.com', id FROM organizations;
-CREATE TEMP TABLE share AS
+CREATE TABLE public.share AS
   SELECT n, md5('org ' || CASE WHEN n % 5 < 2 THEN 0 ELSE n % 20 END)::uuid AS organization_id
   FROM generate_series(1, 20000) n;
 INSERT INTO leads (id, organization_id, phone, email, custom_fields)
@@ -32,6 +33,8 @@ INSERT INTO clients (id, organization_id, phone, email)
   SELECT md5('client ' || n)::uuid, organization_id, '+1 666 ' || (1000000 + n),
     'client' || n || '@example.com'
   FROM share WHERE n % 4 = 1;
+"""
+MESSAGES = """
 SET session_replication_role = replica; -- no conversation to be found for each
 INSERT INTO messages (id, organization_id, channel, direction, from_address, to_address, body,
     created_at, lead_id, client_id, reference)
@@ -46,6 +49,7 @@ INSERT INTO gateway.queue (organization_id, message_id, channel, priority, run_a
   SELECT organization_id, id, channel, abs(hashtext(id::text)) % 3, created_at FROM messages;
 RESET session_replication_role;
 """
+MANY = CONTACTS + MESSAGES
 BIG, SMALL = ("md5('org 0')::uuid", "md5('org 7')::uuid")
 
 BY_ORGANIZATION = {f"idx_{table}_organization_id" for table in ("messages", "leads", "clients")}
@@ -121,6 +125,16 @@ PLANS = {
 }
 
 
+@pytest.fixture
+async def many(
+    make_database: Callable[[str], str],
+    make_filled: MakeFilled,
+    connect: Callable[[str], Awaitable[Connection]],
+) -> Connection:
+    """A superuser's connection to a database with `MANY`, of which PostgreSQL has no statistics."""
+    return await connect(make_database(make_filled("filled", MANY)))
+
+
 def indexes(plan: dict[str, Any]) -> set[str]:
     """The names of all indexes in a plan."""
     found = {plan["Index Name"]} if "Index Name" in plan else set()
@@ -148,14 +162,13 @@ async def explain(db: Connection, role: str, organization: str, query: str) -> d
     return plan
 
 
-async def test_plans(db: Connection) -> None:
+async def test_plans(many: Connection) -> None:
     """Each hot query is answered from its index, without a sort and without reading a table."""
-    await db.execute(MANY)
-    await db.execute("ANALYZE")
+    await many.execute("ANALYZE")
     wrong = []
     for name, (role, query, index) in PLANS.items():
         for size, organization in (("big", BIG), ("small", SMALL)):
-            plan = await explain(db, role, organization, query)
+            plan = await explain(many, role, organization, query)
             # Of a small organization reading all it has may be the least work.
             right = {index} if size == "big" else {index, *BY_ORGANIZATION}
             if not right & indexes(plan) or {"Seq Scan", "Sort"} & nodes(plan):
@@ -179,13 +192,14 @@ WHERE relname IN ('leads', 'clients')
 """
 
 
-# The same with a hundredth of it, which PostgreSQL then takes for all there is.
-FEW = MANY.replace("20000", "200") + "ANALYZE; DROP TABLE share; DELETE FROM organizations;"  # noqa: S608
+def few(many: str) -> str:
+    """The same with a hundredth of it, which PostgreSQL then takes for all there is."""
+    return many.replace("20000", "200") + "ANALYZE; DROP TABLE share; DELETE FROM organizations;"  # noqa: S608
 
 
 @pytest.mark.parametrize(
     ("earlier", "preparing"),
-    [("SELECT", "SELECT"), ("SELECT", "ANALYZE"), (FEW, "SELECT")],
+    [("SELECT", "SELECT"), ("SELECT", "ANALYZE"), (few(CONTACTS), "SELECT")],
     ids=["unknown", "analysed", "few"],
 )
 async def test_contacts_by_address(db: Connection, earlier: str, preparing: str) -> None:
@@ -195,7 +209,7 @@ async def test_contacts_by_address(db: Connection, earlier: str, preparing: str)
     """
     await db.execute(earlier)
     await db.fetch(FOUND, await db.fetchval(f"SELECT {BIG}"), ["1000000"], ["a@example.com"])
-    await db.execute(MANY)
+    await db.execute(CONTACTS)
     await db.execute(preparing)
     tails = [str(1000000 + n) for n in range(100)]
     mailboxes = [f"{kind}{n}@example.com" for kind in ("lead", "client") for n in range(100)]
@@ -250,26 +264,25 @@ ON CONFLICT DO NOTHING
 @pytest.mark.parametrize("is_known", [True, False])
 @pytest.mark.parametrize("early", [0, 300])
 async def test_a_claim_does_not_read_the_backlog(
-    db: Connection, early: int, *, is_known: bool
+    many: Connection, early: int, *, is_known: bool
 ) -> None:
     """However much one organization has waiting, all of it in one priority: the index is walked,
     and what is claimed is written by keys, also by plans that were made while there was nothing, or
     little, and that no statistics have replaced."""
     claim, record = queries("queue")["claim"], queries("reports")["record"]
-    await db.execute(MANY)
-    await db.execute("TRUNCATE gateway.queue")
-    await db.execute(QUEUED.format(most=early))
-    await db.execute(PLANNED_ONCE.replace("SET LOCAL", "SET"))
-    await db.execute(
+    await many.execute("TRUNCATE gateway.queue")
+    await many.execute(QUEUED.format(most=early))
+    await many.execute(PLANNED_ONCE.replace("SET LOCAL", "SET"))
+    await many.execute(
         f"PREPARE claim (integer, uuid, double precision, uuid[], integer, uuid[]) AS {claim}"
     )
-    await db.execute(f"PREPARE record (json) AS {record}")
-    await db.fetch(f"EXECUTE claim (0, {BIG}, 30, '{{}}', 1, '{{}}')")
-    assert [] == await db.fetch("EXECUTE record ('[]')")
-    await db.execute(QUEUED.format(most="ALL"))
+    await many.execute(f"PREPARE record (json) AS {record}")
+    await many.fetch(f"EXECUTE claim (0, {BIG}, 30, '{{}}', 1, '{{}}')")
+    assert [] == await many.fetch("EXECUTE record ('[]')")
+    await many.execute(QUEUED.format(most="ALL"))
     if is_known:
-        await db.execute("ANALYZE")
-    claimed = await db.fetch("SELECT * FROM gateway.queue ORDER BY random() LIMIT 50")
+        await many.execute("ANALYZE")
+    claimed = await many.fetch("SELECT * FROM gateway.queue ORDER BY random() LIMIT 50")
     attempts = json.dumps(
         [
             {
@@ -285,7 +298,7 @@ async def test_a_claim_does_not_read_the_backlog(
         ]
     )
     for statement in (f"claim (100, {BIG}, 30, '{{}}', 1, '{{}}')", f"record ('{attempts}')"):
-        text = await db.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE {statement}")
+        text = await many.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE {statement}")
         plan = json.loads(text)[0]["Plan"]
         assert not {"queue", "messages"} & read_whole(plan), statement
         assert 1000 > rows_read(plan), text
@@ -300,14 +313,14 @@ INSERT INTO gateway.conversation_addresses (organization_id, address, conversati
 """
 
 
-async def test_where_an_address_belongs_is_looked_up(db: Connection) -> None:
+async def test_where_an_address_belongs_is_looked_up(many: Connection) -> None:
     """Which conversation somebody's addresses are in, asked with every page of one, takes a look-up
     for each, however many addresses there are."""
-    await db.execute(MANY + CONVERSATIONS)
-    await db.execute("ANALYZE")
+    await many.execute(CONVERSATIONS)
+    await many.execute("ANALYZE")
     belonging = queries("desk")["belonging"].replace("$1", "{org}")
     for asked in ("{{+15551000001}}", "{{+15551000001,a@example.com}}"):
-        plan = await explain(db, "authenticated", BIG, belonging.replace("$2", f"'{asked}'"))
+        plan = await explain(many, "authenticated", BIG, belonging.replace("$2", f"'{asked}'"))
         assert set() == read_whole(plan)
 
 
@@ -324,24 +337,23 @@ RETURNING organization_id, message_id
 """
 
 
-async def test_fallbacks_that_are_not_due_are_not_read(db: Connection) -> None:
+async def test_fallbacks_that_are_not_due_are_not_read(many: Connection) -> None:
     """A look at what is due, each second, is one look-up of the earliest while nothing is; then it
     reads what it takes, and of each organization one more, and takes it by its keys, also by plans
     that were made while there were few."""
-    await db.execute(MANY)
-    await db.execute(FALLBACKS, 3)
-    await db.execute("ANALYZE gateway.fallbacks")
-    await db.execute(PLANNED_ONCE.replace("SET LOCAL", "SET"))
-    await db.execute(f"PREPARE due (bigint) AS {queries('fallbacks')['due']}")
-    await db.execute(f"PREPARE take (uuid[], uuid[]) AS {queries('fallbacks')['claim']}")
-    await db.execute("EXECUTE due (20); EXECUTE take ('{}', '{}')")
-    await db.execute(FALLBACKS, 20_000)
+    await many.execute(FALLBACKS, 3)
+    await many.execute("ANALYZE gateway.fallbacks")
+    await many.execute(PLANNED_ONCE.replace("SET LOCAL", "SET"))
+    await many.execute(f"PREPARE due (bigint) AS {queries('fallbacks')['due']}")
+    await many.execute(f"PREPARE take (uuid[], uuid[]) AS {queries('fallbacks')['claim']}")
+    await many.execute("EXECUTE due (20); EXECUTE take ('{}', '{}')")
+    await many.execute(FALLBACKS, 20_000)
     for due, most in ((0, 2), (3, 50)):
-        keys = await db.fetch(FIRST, due)
+        keys = await many.fetch(FIRST, due)
         of, ids = (", ".join(f"'{row[n]}'" for row in keys) for n in (0, 1))
         take = f"take (ARRAY[{of}]::uuid[], ARRAY[{ids}]::uuid[])"
         for statement in ("due (20)", take):
-            text = await db.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE {statement}")
+            text = await many.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE {statement}")
             plan = json.loads(text)[0]["Plan"]
             assert not {"fallbacks", "messages"} & read_whole(plan), text
             assert most > rows_read(plan), text
@@ -404,28 +416,27 @@ async def test_what_waits_for_a_subscription_is_not_read(db: Connection) -> None
     assert [(False, True)] == [(each["is_due"], each["is_behind"]) for each in behind]
 
 
-async def test_updates_stay_in_their_page(db: Connection) -> None:
+async def test_updates_stay_in_their_page(many: Connection) -> None:
     """A change of status, and a lease, touch no index: every such update is HOT, also when all
     messages of some pages change in one transaction, as when their reports come together."""
-    await db.execute(MANY)
-    async with db.transaction():
-        await db.execute(
+    async with many.transaction():
+        await many.execute(
             "UPDATE messages SET status = 'sent', sent_at = now()"
             " WHERE ctid = ANY (ARRAY(SELECT ctid FROM messages ORDER BY ctid LIMIT 300))"
         )
-        await assert_hot(db, {"messages"}, 300)
-    async with db.transaction():
-        await db.execute(
+        await assert_hot(many, {"messages"}, 300)
+    async with many.transaction():
+        await many.execute(
             "UPDATE messages SET status = 'delivered', delivered_at = now(), error_code = '1',"
             " error_message = 'x' WHERE ctid IN (SELECT min(ctid) FROM messages"
             " GROUP BY (ctid::text::point)[0])"
         )
-        await db.execute(
+        await many.execute(
             "UPDATE gateway.queue SET lease_until = now(), lease_id = uuid_generate_v4(),"
             " attempts = attempts + 1, attempted_at = now() WHERE ctid IN (SELECT min(ctid)"
             " FROM gateway.queue GROUP BY (ctid::text::point)[0])"
         )
-        await assert_hot(db, {"messages", "queue"}, 50)
+        await assert_hot(many, {"messages", "queue"}, 50)
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 import pytest
 
 from gateway.store.sql import queries
+from tests.database.conftest import MakeFilled
 
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
@@ -114,11 +116,13 @@ async def explain(db: Connection, role: str, sql: str, values: tuple[str, ...]) 
 
 
 @pytest.fixture
-async def many(db: Connection) -> Connection:
-    """The same database with many messages."""
-    await db.execute(MANY)
-    await db.execute("ANALYZE")
-    return db
+async def many(
+    make_database: Callable[[str], str],
+    make_filled: MakeFilled,
+    connect: Callable[[str], Awaitable[Connection]],
+) -> Connection:
+    """A superuser's connection to a database with many messages."""
+    return await connect(make_database(make_filled("explained", MANY, "ANALYZE")))
 
 
 async def test_look_ups(many: Connection) -> None:
