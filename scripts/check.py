@@ -105,9 +105,10 @@ def coverage(run: Run) -> None:
 
 def postgres(run: Run) -> None:
     """The tests that may end otherwise on another PostgreSQL (`only_database.py` has the rule)."""
+    from scripts.only_database import FIRST_CASES, WHOLE  # noqa: PLC0415 - the same
     from scripts.temporary_postgres import temporary_postgres  # noqa: PLC0415 - the same
 
-    words = (*_pytest(run), "-p", "scripts.only_database")
+    words = (*_pytest(run), "-p", "scripts.only_database", *WHOLE, *FIRST_CASES)
     if url := os.environ.get("DATABASE_URL"):
         print("on the server of DATABASE_URL")
         _do(*words, DATABASE_URL=url, TMPDIR=run.quick)

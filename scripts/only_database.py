@@ -1,11 +1,10 @@
-"""A pytest plugin that leaves only the tests which another PostgreSQL may answer otherwise.
+"""What runs once more, on another PostgreSQL: a list of files, and a pytest plugin for them.
 
-For a second run on another server. The rule: a test stays that has a database, and of a test with
-many cases the first, which runs the same statements as the others. All cases stay where they differ
-in what they ask of PostgreSQL itself: its schema, its plans, its odd values, the order of rows.
-Left out is what starts programs (processes of the gateway, a browser, benchmarks), and what is
-about HTTP, documents, pages, providers, files, memory and time rather than rows: they run the
-statements that the tests of rows run, in one process.
+The rule: what is about PostgreSQL itself runs whole, with all its cases: the schema, plans, odd
+values, the order of rows. Of the rest, only files that between them run every statement of the
+gateway, those in its functions included; and of a test with many cases the first, which runs the
+same statements as the others. A block of `sql/queries` that none of them runs is at least planned
+there, as those who run it: `test_service_queries.py` plans each.
 """
 
 from __future__ import annotations
@@ -14,67 +13,7 @@ from collections.abc import Iterable
 
 import pytest
 
-PROGRAMS = (
-    "tests/benchmarks/",
-    "tests/browser/",
-    "tests/cli/",
-    "tests/faults/test_faults_processes.py",
-)
-# Of the gateway's own statements none is run by these alone.
-ABOUT_OTHER_THINGS = (
-    "tests/faults/test_faults_provider.py",
-    "tests/inbox/test_inbox_admin.py",
-    "tests/inbox/test_inbox_cards.py",
-    "tests/inbox/test_inbox_composer.py",
-    "tests/inbox/test_inbox_hostile_forms.py",
-    "tests/inbox/test_inbox_kept.py",
-    "tests/inbox/test_inbox_later.py",
-    "tests/inbox/test_inbox_live.py",
-    "tests/inbox/test_inbox_mail.py",
-    "tests/inbox/test_inbox_pages.py",
-    "tests/inbox/test_inbox_password.py",
-    "tests/inbox/test_inbox_replies.py",
-    "tests/inbox/test_inbox_retry.py",
-    "tests/inbox/test_inbox_strangers.py",
-    "tests/inbox/test_inbox_template_of_two.py",
-    "tests/inbox/test_inbox_templates.py",
-    "tests/inbox/test_inbox_thread.py",
-    "tests/inbox/test_inbox_where_to.py",
-    "tests/media/test_media_serving.py",
-    "tests/service/test_service_any_input.py",
-    "tests/service/test_service_attachments.py",
-    "tests/service/test_service_background.py",
-    "tests/service/test_service_bodies.py",
-    "tests/service/test_service_bounds.py",
-    "tests/service/test_service_calls.py",
-    "tests/service/test_service_channels.py",
-    "tests/service/test_service_connections.py",
-    "tests/service/test_service_corpus.py",
-    "tests/service/test_service_email.py",
-    "tests/service/test_service_email_answers.py",
-    "tests/service/test_service_email_forms.py",
-    "tests/service/test_service_email_inbound.py",
-    "tests/service/test_service_feeds.py",
-    "tests/service/test_service_http.py",
-    "tests/service/test_service_large_batches.py",
-    "tests/service/test_service_logged_paths.py",
-    "tests/service/test_service_numbers_of_an_app.py",
-    "tests/service/test_service_openapi.py::test_document_is_valid",
-    "tests/service/test_service_outage.py",
-    "tests/service/test_service_providers_corpus.py",
-    "tests/service/test_service_refusals.py",
-    "tests/service/test_service_rendering.py",
-    "tests/service/test_service_replay_mails.py",
-    "tests/service/test_service_room.py",
-    "tests/service/test_service_slow.py",
-    "tests/service/test_service_slow_mails.py",
-    "tests/service/test_service_stopping.py",
-    "tests/service/test_service_unsubscribe.py",
-    "tests/service/test_service_whatsapp_inbound.py",
-    "tests/service/test_service_whatsapp_instead.py",
-    "tests/service/test_service_wrong_url.py",
-)
-ALL_CASES = (
+WHOLE = (
     "tests/database/",
     "tests/faults/test_faults_orders.py",
     "tests/service/test_service_odd_values.py",
@@ -82,6 +21,47 @@ ALL_CASES = (
     "tests/service/test_service_rows_of_others.py",
     "tests/service/test_service_search.py",
     "tests/service/test_service_transactions.py",
+)
+# Locks and who waits for them, what others' triggers do, dumps, a standby; then one file after the
+# other that runs a statement which none before it does.
+FIRST_CASES = (
+    "tests/docs/test_docs_backups.py",
+    "tests/inbox/test_inbox_isolation.py",
+    "tests/service/test_service_changes_at_once.py",
+    "tests/service/test_service_held.py",
+    "tests/service/test_service_hindrances.py",
+    "tests/service/test_service_idempotency.py",
+    "tests/service/test_service_read_only.py",
+    "tests/service/test_service_rules_of_others.py",
+    "tests/service/test_service_together.py",
+    "tests/units/test_units_dbmate.py",
+    "tests/inbox/test_inbox_contact.py",
+    "tests/inbox/test_inbox_found.py",
+    "tests/inbox/test_inbox_sessions.py",
+    "tests/inbox/test_inbox_talk.py",
+    "tests/media/test_media_worker.py",
+    "tests/resend/test_resend_replay.py",
+    "tests/service/test_service_conversations.py",
+    "tests/service/test_service_deleted_accounts.py",
+    "tests/service/test_service_deleted_templates.py",
+    "tests/service/test_service_deliveries.py",
+    "tests/service/test_service_events.py",
+    "tests/service/test_service_fallback_workers.py",
+    "tests/service/test_service_hooks.py",
+    "tests/service/test_service_openapi.py",
+    "tests/service/test_service_other_account.py",
+    "tests/service/test_service_quarantine.py",
+    "tests/service/test_service_rates.py",
+    "tests/service/test_service_replay.py",
+    "tests/service/test_service_replay_again.py",
+    "tests/service/test_service_replay_files.py",
+    "tests/service/test_service_resealing.py",
+    "tests/service/test_service_suppressions_early.py",
+    "tests/service/test_service_unmatched.py",
+    "tests/service/test_service_whatsapp.py",
+    "tests/service/test_service_why.py",
+    "tests/service/test_service_worker.py",
+    "tests/units/test_units_live.py",
 )
 
 
@@ -93,8 +73,8 @@ def kept(items: Iterable[pytest.Item]) -> list[pytest.Item]:
         if "server_dsn" not in getattr(item, "fixturenames", ()):
             continue
         test = item.nodeid.partition("[")[0]
-        is_new = test not in known or item.nodeid.startswith(ALL_CASES)
-        if is_new and not item.nodeid.startswith((*PROGRAMS, *ABOUT_OTHER_THINGS)):
+        is_first = test not in known and item.nodeid.startswith(FIRST_CASES)
+        if is_first or item.nodeid.startswith(WHOLE):
             found.append(item)
         known.add(test)
     return found

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from scripts.coverage_gate import COMPLETE, shortfalls
-from scripts.only_database import ABOUT_OTHER_THINGS, ALL_CASES, PROGRAMS, kept
+from scripts.only_database import FIRST_CASES, WHOLE, kept
 
 _FILES = (
     "webhooks/model.py",
@@ -79,14 +79,13 @@ def test_an_unknown_step_is_refused(root: Path) -> None:
 
 
 def test_what_runs_once_more_on_another_server(root: Path) -> None:
-    """What has a database, its first case or all of them, starts no program and is about rows."""
+    """Of what is listed, and has a database, the first case of each test or all of them."""
     asked = {
         "tests/service/test_service_hooks.py::test_a[1]": True,
         "tests/service/test_service_hooks.py::test_a[2]": False,
         "tests/service/test_service_hooks.py::test_b": True,
         "tests/database/test_database_audit.py::test_a[1]": True,
         "tests/database/test_database_audit.py::test_a[2]": True,
-        "tests/cli/test_cli_why.py::test_a": False,
         "tests/service/test_service_http.py::test_a": False,
     }
     items: Any = [SimpleNamespace(nodeid=name, fixturenames=["server_dsn"]) for name in asked]
@@ -95,8 +94,7 @@ def test_what_runs_once_more_on_another_server(root: Path) -> None:
     assert [name for name, stays in asked.items() if stays] == [
         item.nodeid for item in kept([without, *items])
     ]
-    named = (name.partition("::")[0] for name in (*PROGRAMS, *ABOUT_OTHER_THINGS, *ALL_CASES))
-    assert [] == [name for name in named if not (root / name).exists()]
+    assert [] == [name for name in (*WHOLE, *FIRST_CASES) if not (root / name).exists()]
 
 
 @pytest.mark.no_cover
