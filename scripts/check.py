@@ -80,13 +80,12 @@ def imports(_: Run) -> None:
 def tests(run: Run) -> None:
     """All tests, on the embedded PostgreSQL, with coverage."""
     report = f"--cov-report=json:{run.kept / 'coverage.json'}"
-    summary = "--cov-report=term:skip-covered"
     environment = {
         "DATABASE_URL": "",
         "COVERAGE_FILE": str(run.kept / "coverage"),
         "TMPDIR": run.quick,
     }
-    _do(*_pytest(run), "--cov", report, summary, **environment)
+    _do(*_pytest(run), "--cov", report, **environment)
 
 
 def coverage(run: Run) -> None:
@@ -97,6 +96,10 @@ def coverage(run: Run) -> None:
     if not measured.exists():
         raise StepFailedError("nothing was measured: run the step 'tests' with it")
     report = json.loads(measured.read_text(encoding="utf-8"))
+    # coverage's own table would be a second analysis of every file
+    for name, file in sorted(report["files"].items()):
+        if file["missing_lines"] or file["missing_branches"]:
+            print(f"{file['summary']['percent_covered']:5.1f} %  {name}")
     print(f"{report['totals']['percent_covered']:.1f} % of lines and branches are covered")
     found = shortfalls(report)
     if found:
