@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
 from channels.model import Channel
 from tests.inbox.conftest import Inbox
 from tests.inbox.fields import field, typed
@@ -50,9 +48,12 @@ async def test_senders(inbox: Inbox, ask: Ask) -> None:
     assert "No sender on this channel" in (await browser.get("/senders?channel=whatsapp")).words
 
 
-@pytest.mark.parametrize(
-    ("given", "wrong"),
-    [
+async def test_senders_that_cannot_be(inbox: Inbox) -> None:
+    """Each is told beside its field."""
+    browser = await inbox.signed_in()
+    account_id = str(inbox.gateway.a.account_id)
+    fields = {"account_id": account_id, "channel": "sms", "address": "+15551239999"}
+    for given, wrong in (
         ({"account_id": ""}, "account_id"),
         ({"account_id": "7d9f1a52-0000-4000-8000-000000000000"}, "account_id"),
         ({"channel": "fax"}, "channel"),
@@ -61,18 +62,11 @@ async def test_senders(inbox: Inbox, ask: Ask) -> None:
         ({"address": "+1"}, "address"),
         ({"rate": "fast"}, "rate"),
         ({"rate": "-1"}, "rate"),
-    ],
-)
-async def test_senders_that_cannot_be(inbox: Inbox, given: dict[str, str], wrong: str) -> None:
-    """Each is told beside its field."""
-    browser = await inbox.signed_in()
-    account_id = str(inbox.gateway.a.account_id)
-    fields = {"account_id": account_id, "channel": "sms", "address": "+15551239999"}
+    ):
+        shown = await browser.post("/senders/new", {**fields, **given})
 
-    shown = await browser.post("/senders/new", {**fields, **given})
-
-    assert 422 == shown.status
-    assert field(shown, wrong)
+        assert 422 == shown.status, given
+        assert field(shown, wrong), given
 
 
 async def test_suppressions(inbox: Inbox, ask: Ask) -> None:

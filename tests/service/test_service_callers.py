@@ -62,9 +62,9 @@ async def test_key_with_the_right_prefix_and_wrong_rest(gateway: Gateway, ask: A
     assert 401 == (await ask("GET", "/v1/messages", key=wrong)).status
 
 
-@pytest.mark.parametrize(
-    "claims",
-    [
+async def test_bad_claims(ask: Ask) -> None:
+    """A token for another audience, past its time, or without a user is no token."""
+    cases: tuple[dict[str, Any], ...] = (
         {"aud": "anon"},
         {"aud": None},
         {"exp": 1},
@@ -72,11 +72,10 @@ async def test_key_with_the_right_prefix_and_wrong_rest(gateway: Gateway, ask: A
         {"sub": "no-uuid"},
         {"sub": None},
         {"exp": "soon"},
-    ],
-)
-async def test_bad_claims(ask: Ask, claims: dict[str, Any]) -> None:
-    """A token for another audience, past its time, or without a user is no token."""
-    assert 401 == (await ask("GET", "/v1/messages", key=token(uuid4(), **claims))).status
+    )
+    for claims in cases:
+        answer = await ask("GET", "/v1/messages", key=token(uuid4(), **claims))
+        assert 401 == answer.status, claims
 
 
 async def test_an_issuer_whose_clock_is_before_ours(gateway: Gateway, ask: Ask) -> None:

@@ -308,15 +308,15 @@ async def test_the_server_stops(gateway: Gateway) -> None:
     assert "The server is about to stop: connect again." == refused["detail"]
 
 
-@pytest.mark.parametrize("place", ["x", "1/2:1:", "1/1:3:2,2", "1/1:3:5", "1/0:0:", "9" * 5000])
-async def test_an_id_that_no_stream_gave(ask: Ask, place: str) -> None:
+async def test_an_id_that_no_stream_gave(ask: Ask) -> None:
     """What is no place is a 422 that names the header, wherever it is given."""
-    by_header = await ask("GET", "/v1/events", headers={"Last-Event-ID": place})
-    by_query = await ask("GET", f"/v1/events?last_event_id={place}")
-
     expected = (422, {"Last-Event-ID": "is not an id of this stream"})
-    assert expected == (by_header.status, by_header.fields())
-    assert expected == (by_query.status, by_query.fields())
+    for place in ("x", "1/2:1:", "1/1:3:2,2", "1/1:3:5", "1/0:0:", "9" * 5000):
+        by_header = await ask("GET", "/v1/events", headers={"Last-Event-ID": place})
+        by_query = await ask("GET", f"/v1/events?last_event_id={place}")
+
+        assert expected == (by_header.status, by_header.fields()), place[:20]
+        assert expected == (by_query.status, by_query.fields()), place[:20]
 
 
 async def test_a_lost_connection_is_made_good(gateway: Gateway, ask: Ask) -> None:

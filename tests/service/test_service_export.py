@@ -87,15 +87,13 @@ async def test_filters(ask: Ask, gateway: Gateway) -> None:
     assert 1 == len(header.body.splitlines())
 
 
-@pytest.mark.parametrize(
-    ("query", "field"),
-    [("format=xls", "format"), ("limit=1", "limit"), ("cursor=x", "cursor"), ("q=-", "q")],
-)
-async def test_what_it_does_not_take(ask: Ask, query: str, field: str) -> None:
+async def test_what_it_does_not_take(ask: Ask) -> None:
     """A wrong parameter is a 422 that names it, not half a file."""
-    answer = await ask("GET", f"/v1/messages/export?{query}")
+    wrong = {"format": "xls", "limit": "1", "cursor": "x", "q": "-"}
+    for field, value in wrong.items():
+        answer = await ask("GET", f"/v1/messages/export?{field}={value}")
 
-    assert (422, {field}) == (answer.status, set(answer.fields()))
+        assert (422, {field}) == (answer.status, set(answer.fields())), field
 
 
 @pytest.mark.parametrize(

@@ -81,9 +81,9 @@ async def test_external_ids_however_they_are_written(gateway: Gateway, ask: Ask)
     assert sent[1]["id"] in str(lines)
 
 
-@pytest.mark.parametrize(
-    ("query", "field"),
-    [
+async def test_bad_query(ask: Ask) -> None:
+    """A wrong query parameter is a 422 that names it."""
+    for query, field in (
         ("limit=0", "limit"),
         ("limit=201", "limit"),
         ("limit=x", "limit"),
@@ -96,13 +96,10 @@ async def test_external_ids_however_they_are_written(gateway: Gateway, ask: Ask)
         ("unknown=1", "unknown"),
         ("channel=sms&channel=sms", "channel"),
         ("q=%00", "q"),
-    ],
-)
-async def test_bad_query(ask: Ask, query: str, field: str) -> None:
-    """A wrong query parameter is a 422 that names it."""
-    refused = await ask("GET", f"/v1/messages?{query}")
+    ):
+        refused = await ask("GET", f"/v1/messages?{query}")
 
-    assert {field} == set(refused.fields())
+        assert {field} == set(refused.fields()), query
 
 
 @pytest.mark.parametrize("query", ["", "&q=hello"])
