@@ -1,7 +1,7 @@
 """AWS Signature Version 4, in the header `Authorization`.
 
 Docs: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html.
-For requests without a query; a token of temporary credentials is signed as one header more.
+Only for requests without a query. The token of temporary credentials is signed as one more header.
 """
 
 from __future__ import annotations
@@ -59,6 +59,6 @@ class Signer:
 
 
 def _host(url: str) -> str:
-    """The header Host: without a port that goes without saying, as HTTP clients send it."""
+    """The header Host as HTTP clients send it: without the default port of its scheme."""
     parts = urlsplit(url)
     return parts.netloc.lower().removesuffix(DEFAULT_PORTS.get(parts.scheme, ""))

@@ -1,6 +1,6 @@
-"""What is said on the phone: a text as TwiML, and the greeting of those who call us.
+"""What is said on the phone: a text as TwiML, and the greeting for people who call us.
 
-TwiML: https://www.twilio.com/docs/voice/twiml; what goes with a call may have 4000 characters
+TwiML: https://www.twilio.com/docs/voice/twiml. That of a call may have 4000 characters
 (https://www.twilio.com/docs/voice/api/call-resource#create-a-call-resource).
 """
 
@@ -18,7 +18,7 @@ from channels.text import units
 
 CHARACTERS: Final = 4000
 ACTION_CHARACTERS: Final = 300
-"""What is kept free for the address that a pressed digit is sent to, beside voice and language."""
+"""Reserved for the URL that a pressed digit is sent to, without the voice and language in it."""
 LONGEST_REPEAT = 5
 SHORTEST_RING, LONGEST_RING = 5, 600
 VOICEMAIL_SECONDS: Final = 120
@@ -27,7 +27,7 @@ VOICEMAIL = "Thank you for calling. Please leave a message after the tone."
 NOBODY = "Thank you for calling. Nobody can take your call at the moment."
 GOODBYE = "Thank you. Goodbye."
 
-_URL = re.compile(r"[!-\[\]-~]+")  # no backslash: some read it as a slash
+_URL = re.compile(r"[!-\[\]-~]+")  # no backslash: some parsers read it as a slash
 _NAME = re.compile(r"[A-Za-z0-9.\-]{1,64}")
 _DIGIT = re.compile(r"[0-9*#]")
 # https://www.w3.org/TR/xml/#charsets
@@ -35,7 +35,7 @@ _UNSENDABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]"
 
 
 def compose(text: str, plan: CallPlan | None = None) -> Content:
-    """The content of a call; raises `ContentError` with all that is wrong."""
+    """The content of a call; raises `ContentError` with everything that is wrong."""
     plan = plan or CallPlan()
     wrong: list[ContentError] = []
     tried(wrong, _check_text, text, plan)
@@ -53,7 +53,7 @@ def compose(text: str, plan: CallPlan | None = None) -> Content:
 
 
 def _check_text(text: str, plan: CallPlan) -> None:
-    if len(text) > CHARACTERS:  # before anything looks at each of ten million
+    if len(text) > CHARACTERS:  # first, because the other checks read every character
         raise _too_long(len(text), plan)
     if not text.strip() and not plan.play:
         raise ContentError("body", "The text is empty.")
@@ -101,7 +101,7 @@ def _is_url(url: str) -> bool:
 
 
 def _too_long(characters: int, plan: CallPlan, *, is_said: bool = True) -> ContentError:
-    """Says what is too long: the text, also beside a URL; or where nothing is said, the URL."""
+    """The error for the text, also if a URL is played too; or for the URL if nothing is said."""
     what = "With the URL that is played the text" if plan.play else "The text"
     times = f", {'said' if is_said else 'played'} {plan.repeat} times," if plan.repeat > 1 else ""
     return ContentError(
@@ -112,7 +112,7 @@ def _too_long(characters: int, plan: CallPlan, *, is_said: bool = True) -> Conte
 
 
 def twiml(content: Content, *, gather_url: str | None) -> str:
-    """The instructions of a call; `gather_url` is told the digit that the plan asks for."""
+    """The instructions of a call; the digit that the plan asks for is posted to `gather_url`."""
     plan = content.call or CallPlan()
     response = ET.Element("Response")
     parent = response
@@ -133,11 +133,11 @@ def twiml(content: Content, *, gather_url: str | None) -> str:
 def greeting(
     settings: Mapping[str, Any], *, recording_url: str, transcription_url: str, action_url: str
 ) -> str:
-    """What somebody who calls hears: `settings["call"]` of the organization, or our own words.
+    """What a caller hears: `settings["call"]` of the organization, or our default texts.
 
-    It may have `greeting`, `goodbye`, `voice`, `language`, `voicemail` (default true) and
-    `transcribe` (default false). `action_url` answers once the message is left: without one
-    Twilio would ask for the greeting again.
+    The setting may have `greeting`, `goodbye`, `voice`, `language`, `voicemail` (default true) and
+    `transcribe` (default false). `action_url` answers once the message is left: without it Twilio
+    would request the greeting again.
     """
     wishes = _wishes(settings)
     plan = _plan(wishes)
@@ -161,10 +161,11 @@ def greeting(
 
 
 def goodbye(settings: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
-    """What is said after a digit was pressed or a message left, before the line is closed.
+    """What is said after a digit was pressed or a message left, before the call ends.
 
-    Without words of the organization's own a call that was `asked` for in a voice or language
-    (`spoken_as`) hears ours in that voice: they are English, and not said in another language.
+    If the organization has no `goodbye`, ours is said, in the voice and language that were `asked`
+    for with the call (`spoken_as`), if any. It is English: nothing is said if another language was
+    asked for.
     """
     wishes = _wishes(settings)
     words, plan, of_call = _words(wishes, "goodbye", ""), _plan(wishes), _plan(asked)
@@ -179,7 +180,7 @@ def goodbye(settings: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
 
 
 def spoken_as(plan: CallPlan) -> dict[str, str]:
-    """The voice and the language of a plan, where it has them."""
+    """The voice and the language of a plan, as far as it has them."""
     named = {"voice": plan.voice, "language": plan.language}
     return {name: value for name, value in named.items() if value}
 
@@ -194,7 +195,7 @@ def _wishes(settings: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _plan(wishes: Mapping[str, Any]) -> CallPlan:
-    """Voice and language, where they can be some: a caller is always greeted."""
+    """Voice and language, without those that are not valid: a caller is always greeted."""
     return CallPlan(voice=_name(wishes.get("voice")), language=_name(wishes.get("language")))
 
 

@@ -1,9 +1,9 @@
-"""The words with which people stop our messages, want them again, or ask for help.
+"""The words with which people stop our messages, ask for them again, or ask for help.
 
 SMS: the words that carriers and Twilio know
 (https://www.twilio.com/docs/messaging/tutorials/advanced-opt-out), and those of other providers.
-WhatsApp has no filter of a carrier's, and longer conversations: there only words that mean nothing
-else count. Only a whole message is such a word: "STOP PLEASE" is an ordinary answer.
+WhatsApp has no carrier filter, and its conversations are longer: only words that mean nothing else
+count there. The word must be the whole message: "STOP PLEASE" is an ordinary answer.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LONGEST = 64
 
 
 class Consent(StrEnum):
-    """What such a word wants."""
+    """What such a word asks for."""
 
     STOP = "stop"
     START = "start"
@@ -35,29 +35,29 @@ STOPS: Final = {
     Channel.WHATSAPP: frozenset(
         {
             "stop", "stopall", "stop all", "unsubscribe", "optout", "opt out", "opt-out",
-            # The button that Meta itself puts under marketing templates, in their language.
+            # The button that Meta adds to marketing templates, in the language of the template.
             "stop promotions", "detener promociones", "parar promoções",
         }
     ),
 }  # fmt: skip
 
-# YES is an answer to many questions: it only lifts a stop, and is no consent by itself.
+# YES is an answer to many questions: it only lifts a stop, and does not count as consent.
 STARTS: Final = {
     Channel.SMS: frozenset({"start", "unstop", "yes"}),
     Channel.WHATSAPP: frozenset({"start", "unstop", "subscribe"}),
 }
 HELPS: Final = {Channel.SMS: frozenset({"help", "info"})}
 
-# People copy the quotation marks of "reply STOP" with the word, end it as a sentence, or make it
-# bold as WhatsApp does.
+# People copy the quotation marks of "reply STOP" with the word, end it like a sentence, or make it
+# bold as in WhatsApp.
 _AROUND = "\"'`´‘’‚“”„«»‹›()[]<>*_~.…!,;: \t\r\n"
 
 
 def read(text: str, channel: Channel) -> Consent | None:
-    """What a message says about consent, None for every ordinary one.
+    """What a message says about consent; None for an ordinary one.
 
-    Punctuation around a word is ignored in a stop alone: after a stop that is missed, or a start
-    that was none, somebody who said no is written to.
+    Punctuation around the word is ignored only for a stop. In doubt we stop: if we missed a stop,
+    or took something else for a start, we would write to somebody who had said no.
     """
     if channel not in STOPS or len(text) > LONGEST:
         return None
@@ -71,7 +71,7 @@ def read(text: str, channel: Channel) -> Consent | None:
 
 
 def _plain(text: str) -> str:
-    """One case, one kind of spaces, full-width letters as the usual ones, and none that is not seen
-    (keyboards put in what says where a line may break, or which way it runs)."""
+    """The text case-folded, with single spaces, full-width letters as normal ones, and without
+    invisible characters (keyboards insert some for line breaks and text direction)."""
     seen = "".join(letter for letter in text if unicodedata.category(letter) != "Cf")
     return " ".join(unicodedata.normalize("NFKC", seen).casefold().split())

@@ -1,4 +1,4 @@
-"""Checks of every provider's credentials: known names, the right form, nothing missing."""
+"""The checks of any provider's credentials: known names, the right form, nothing missing."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def check(
     required: Collection[str] = (),
     more: More = lambda _: (),
 ) -> dict[str, str]:
-    """The credentials in the order of their forms, without white space, empty ones left out.
+    """The credentials in the order of `forms`, stripped, without empty ones.
 
-    `more` finds what else is wrong with those that have their form. Raises `InvalidCredentials`
-    with every problem; none of them holds a value.
+    `more` gets those that match their form, and returns what else is wrong. Raises
+    `InvalidCredentials` with all problems, which never contain a value.
     """
     values = {name: given[name].strip() for name in forms if given.get(name, "").strip()}
     fit = {name: value for name, value in values.items() if forms[name].fullmatch(value)}
@@ -44,7 +44,7 @@ def check(
 
 
 def together(values: Mapping[str, str], *names: str) -> list[Problem]:
-    """Of credentials that are only valid together, the missing ones if any is given."""
+    """Problems for credentials that are only valid together: those missing if any is given."""
     there = [name for name in names if name in values]
     return [
         (name, f"is missing beside {there[0]}") for name in names if there and name not in there

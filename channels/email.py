@@ -1,4 +1,4 @@
-"""E-mail: mailboxes in their one form, and texts, HTML and files made into a mail's content."""
+"""E-mail: the normal form of mailboxes; text, HTML and files as the content of a mail."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CONTENT_TYPE = re.compile(
     r"(?:\s*;\s*[\w!#$&^.+-]+=(?:[\w!#$&^.+:/-]+|\"[^\"\\\r\n]*\"))*",
     re.ASCII,
 )
-# Mail providers refuse these themselves, some for the whole mail.
+# Mail providers refuse these files, and some of them the whole mail.
 # https://support.google.com/mail/answer/6590
 EXECUTABLES: Final = frozenset(
     {
@@ -42,7 +42,7 @@ EXECUTABLES: Final = frozenset(
 
 SPECIAL = re.compile(r"[@.](?:localhost|invalid)$", re.IGNORECASE)
 
-# "Re:", "AW:", "Fwd:" and their like, also counted ("Re[2]:", "RE (3):").
+# "Re:", "AW:", "Fwd:" and the like, also with a number ("Re[2]:", "RE (3):").
 PREFIX = re.compile(
     r"\s*(?:re|aw|antw|antwort|fwd?|wg|sv|vs|vb|vl|rv|tr|ref|res|rif|ri|odp|pd|ynt|i̇lt|ilt|enc|bls"
     r"|doorst|vá|továbbítás|回复|回覆|答复|转发|轉寄|σχετ|πρθ|отв)"
@@ -52,16 +52,16 @@ PREFIX = re.compile(
 
 
 def to_mailbox(text: str) -> str | None:
-    """A bare mailbox in its one form, None for what is none.
+    """A bare mailbox in its normal form; None if the text is not a mailbox.
 
-    The domain in lower case and as DNS has it (IDNA), the local part as given; in lower case where
-    it is not ASCII, because which letters PostgreSQL knows depends on its locale. Names, lists and
-    line ends are refused; domains that only tests have (`.test`, `.example`, `.invalid`,
-    `localhost`) are taken.
+    The domain is in lower case and in ASCII (IDNA). The local part stays as given; if it is not
+    ASCII, it is in lower case, because which letters PostgreSQL folds depends on its locale.
+    Display names, lists and line ends are refused; domains for tests (`.test`, `.example`,
+    `.invalid`, `localhost`) are accepted.
     """
     if len(text) > MAILBOX_CHARACTERS or any(map(is_control, text)):
         return None
-    # The library refuses these two as never to be had; below `.test` it takes them.
+    # The library refuses these two as special-use domains, but accepts them below `.test`.
     is_local = SPECIAL.search(text) is not None
     found = _read(text + ".test" if is_local else text)
     if found is None:
@@ -93,8 +93,8 @@ def _read(text: str) -> ValidatedEmail | None:
 def headers(mail: Mail, most_references: int | None = None) -> dict[str, str]:
     """The headers that place a mail in its thread and let its reader unsubscribe.
 
-    Of a long thread the first of the references is kept, which says where it began, and so many of
-    the last ones, which say where it is.
+    Of the references, the first is kept, where the thread began, and the last `most_references`,
+    where it is now.
     """
     named = {"Message-ID": f"<{mail.message_id}>"}
     if mail.in_reply_to:
@@ -106,25 +106,25 @@ def headers(mail: Mail, most_references: int | None = None) -> dict[str, str]:
     if mail.unsubscribe_url:
         named["List-Unsubscribe"] = f"<{mail.unsubscribe_url}>"
         named["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-    # Ids of mails that came in are a stranger's text: no line of theirs becomes a header.
+    # The ids of received mails are untrusted: a line break in one must not add a header.
     return {name: " ".join(value.split()) for name, value in named.items()}
 
 
 def bytes_of(attachment: Attachment) -> bytes:
-    """What a mail's file contains; raises `Refused` where a worker has not fetched it."""
+    """The content of a mail's file; raises `Refused` if a worker has not fetched it."""
     if attachment.content is None:
         raise Refused("An attachment of this mail was not fetched.", code="attachment")
     return attachment.content
 
 
 def key(mailbox: str) -> str:
-    """The form in which two mailboxes are compared: all of it in lower case."""
+    """The form in which mailboxes are compared: all in lower case."""
     return mailbox.strip().lower()
 
 
 def spellings(mailbox: str) -> tuple[str, ...]:
-    """The keys under which somebody may have noted a mailbox: first as given, then with its domain
-    as DNS has it (which is how ours are kept), and as people write it."""
+    """The keys under which a mailbox may be recorded: as given, with its domain in ASCII (our
+    normal form), and with its domain in Unicode."""
     given = key(mailbox)
     found = None if given.isascii() and "xn--" not in given else _read(given)
     domains = (found.ascii_domain, found.domain) if found and found.ascii_domain else ()
@@ -133,7 +133,7 @@ def spellings(mailbox: str) -> tuple[str, ...]:
 
 
 def topic(subject: str) -> str:
-    """What a subject is about: without Re: and its like, folded, for finding the conversation."""
+    """A subject without Re: and the like, case-folded, for finding the conversation."""
     text = " ".join(subject[: 4 * SUBJECT_CHARACTERS].split())
     while match := PREFIX.match(text):
         text = text[match.end() :]
@@ -149,11 +149,11 @@ def compose(
     is_html: bool = False,
     is_inlined: bool = False,
 ) -> Content:
-    """The content of a mail, text and HTML both; raises `ContentError` with all that is wrong.
+    """The content of a mail, as text and HTML; raises `ContentError` with everything that is wrong.
 
-    `is_html` says that `body` is HTML (a template's content may be either). The half that is
-    missing is derived from the other, a text as far as one may be sent; styles are worked into the
-    elements, unless that `is_inlined` says that they are.
+    `is_html` says that `body` is HTML (a template's content may be either). If one of the two is
+    missing, it is derived from the other; a derived text is cut to what may be sent. Styles are
+    inlined into the elements, unless `is_inlined` says that they already are.
     """
     wrong: list[ContentError] = []
     line = tried(wrong, _subject, subject) or ""
@@ -171,7 +171,7 @@ def compose(
 def _halves(
     body: str | None,
     html_body: str | None,
-    is_html: bool,  # noqa: FBT001 - as `compose` is given it
+    is_html: bool,  # noqa: FBT001 - passed on from `compose`
     is_inlined: bool,  # noqa: FBT001
 ) -> tuple[str | None, str | None]:
     if is_html:
@@ -203,7 +203,7 @@ def _subject(subject: str | None) -> str:
 
 
 def _text(text: str, field: str, limit: int) -> str:
-    """The text with simple line ends, within the limit and fit to be stored."""
+    """The text with LF as line ends; raises `ContentError` if it is too large or cannot be sent."""
     if len(text) > limit or len(text.encode(errors="replace")) > limit:
         raise ContentError(field, f"It is larger than {limit // 2**20} MiB.")
     if not is_sendable(text):

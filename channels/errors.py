@@ -1,13 +1,13 @@
-"""What can go wrong with a send; each kind says whether and how to go on.
+"""What can go wrong with a send; each class says whether and how to go on.
 
 SendError
 ├── Refused          the provider will never take it: the message has failed
 │   ├── OptedOut     ... because the recipient told the provider to stop
-│   ├── Unreachable  ... because nothing is to be sent to the recipient's address
-│   └── NotLookedAt  ... before it looked at the message: tells nothing about an earlier request
+│   ├── Unreachable  ... because nothing should be sent to the recipient's address
+│   └── NotLookedAt  ... before it looked at the message: says nothing about an earlier request
 ├── RefusedForNow    the provider did not take it, and says (or implies) to come back later
-│   ├── CutOff       ... because its task was cancelled before all of it had left
-│   └── Busy         ... because our own connections to it are busy: it was not asked
+│   ├── CutOff       ... because our task was cancelled before the whole request had left
+│   └── Busy         ... because all our connections to the provider are busy: it was not asked
 ├── AnswerLost       the provider may have taken it, but its answer was lost: never resend blindly
 └── CannotAsk        the provider cannot be asked what it took
 """
@@ -23,8 +23,8 @@ T = TypeVar("T")
 class SendError(Exception):
     """A send that did not end with the provider's id.
 
-    `code` is the provider's own code where it gave one, else a word of ours;
-    `message` is one sentence that staff can read. Neither ever holds a secret.
+    `code` is the provider's own code if it gave one, else a word of ours;
+    `message` is one sentence that staff can read. Neither ever contains a secret.
     """
 
     def __init__(self, message: str, *, code: str | None = None) -> None:
@@ -40,7 +40,7 @@ class Refused(SendError):
 class OptedOut(Refused):
     """The recipient has told the provider that they want no more messages.
 
-    `reason` is what they are on our list for: what takes it back is told with the same word.
+    `reason` is that of the suppression; an event that lifts it has the same reason.
     """
 
     def __init__(self, message: str, *, code: str | None = None, reason: str = "stop") -> None:
@@ -49,10 +49,10 @@ class OptedOut(Refused):
 
 
 class Unreachable(Refused):
-    """Nothing is to be sent to this address: it has no mailbox, or the provider sends it no more.
+    """Nothing should be sent to this address: it has no mailbox, or is on the provider's list.
 
-    `reason` is that of a bounce that says the same; `stream` is the one that it is said of, where
-    the provider has a list for each.
+    `reason` is that of a hard bounce, which means the same; `stream` names the provider's stream
+    if it keeps a list for each.
     """
 
     reason: Final = "hard_bounce"
@@ -80,14 +80,14 @@ class RefusedForNow(SendError):
 
 
 class CutOff(RefusedForNow):
-    """It was given up by us before all of it had left: no refusal of the provider's."""
+    """We gave up before the whole request had left: not a refusal by the provider."""
 
     def __init__(self) -> None:
         super().__init__("It was cut off before all of the message had left.", code="cut")
 
 
 class Busy(RefusedForNow):
-    """Our own connections are busy with other messages: no refusal of the provider's either."""
+    """Our own connections are busy with other messages: not a refusal by the provider either."""
 
 
 class AnswerLost(SendError):
@@ -101,7 +101,7 @@ class CannotAsk(SendError):
 class ContentError(ValueError):
     """The content does not fit its channel; `field` is the part of the request at fault.
 
-    `others` are what else is wrong with it.
+    `others` are the other errors in the same content.
     """
 
     def __init__(self, field: str, message: str, others: Sequence[ContentError] = ()) -> None:
@@ -112,7 +112,7 @@ class ContentError(ValueError):
 
 
 def tried(wrong: list[ContentError], read: Callable[..., T], *given: object) -> T | None:
-    """What `read` makes of a part; where it cannot, what is wrong is noted."""
+    """What `read` returns; if it raises `ContentError`, None, and the errors are put in `wrong`."""
     try:
         return read(*given)
     except ContentError as error:
@@ -121,16 +121,16 @@ def tried(wrong: list[ContentError], read: Callable[..., T], *given: object) -> 
 
 
 def raise_all(wrong: Sequence[ContentError]) -> None:
-    """Raise all that is wrong as one `ContentError`; nothing, where nothing is."""
+    """Raise all errors as one `ContentError`, if there are any."""
     if wrong:
         first, *others = wrong
         raise ContentError(first.field, first.message, others)
 
 
 class InvalidCredentials(ValueError):
-    """Credentials that cannot be those of the provider; `problems` are (name, message) pairs.
+    """Credentials that cannot be valid for the provider; `problems` are (name, message) pairs.
 
-    The messages never hold a value.
+    The messages never contain a value.
     """
 
     def __init__(self, problems: tuple[tuple[str, str], ...]) -> None:

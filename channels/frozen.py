@@ -1,7 +1,7 @@
-"""Frozen for whoever reads and checks the code, and cheap to make: for what each message has.
+"""Dataclasses that only the type checker freezes: cheap to create, for objects of every message.
 
-A frozen dataclass of Python's sets each field through `object.__setattr__`, and so takes four times
-as long to make. The type checker refuses every change of either.
+Python's own frozen dataclasses set each field through `object.__setattr__`, which takes four times
+as long. The type checker refuses to change either kind.
 """
 
 from __future__ import annotations
@@ -14,5 +14,5 @@ T = TypeVar("T")
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
 def frozen(described: type[T]) -> type[T]:
-    """A dataclass with slots and keywords that nothing may change once it is made."""
+    """A dataclass with slots and keyword arguments that the type checker treats as frozen."""
     return dataclass(kw_only=True, slots=True, unsafe_hash=True)(described)

@@ -1,6 +1,6 @@
-"""HTML and plain text into one another.
+"""HTML as plain text, and the reverse.
 
-Everything here is bounded: HTML comes from templates and from strangers' mails.
+Time and memory are bounded: HTML comes from templates and from strangers' mails.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from channels.styles import is_overgrown
 
 HTML_BYTES = 2 * 2**20
 TEXT_BYTES = 2**20
-# What is derived from more HTML than this would take seconds: tags are only cut out of it.
+# Laying out more HTML than this would take seconds: only its tags are removed.
 RENDERED_CHARACTERS = 256 * 2**10
-# Of a text that is longer than this, for the length of its HTML, most is spaces within tables.
+# A text longer than this, compared with its HTML, consists mostly of the spaces of tables.
 GROWN_BY, GROWN_TIMES = 2**16, 4
 
 TAGS: Final = (
@@ -33,22 +33,22 @@ ENDS: Final = {
 BREAK = re.compile(r"<(?:br|/p|/div|/tr|/li|/h[1-6])[^<>]{0,200}>", re.IGNORECASE)
 CELL = re.compile(r"<t[dh]\b[^<>]*>", re.IGNORECASE)
 TAG = re.compile(r"<[^<>]*>")
-# Browsers show what stands below a page, as footers and second pages do; the library ends there.
+# Browsers show what follows </html>, such as footers and second pages; the library stops there.
 PAGE_END = re.compile(r"</html(?:\s[^<>]{0,200})?>", re.IGNORECASE)
 BODY = re.compile(r"<body[\s>]", re.IGNORECASE)
-# No character has so large a number, and Python refuses to read one of thousands of digits.
+# No character has so large a number, and Python refuses to parse thousands of digits.
 NO_CHARACTER = re.compile(r"&#[0-9]{10,};?")
 URL = re.compile(r"https?://[^\s<>\"]{1,2000}")
 AFTER_URL = ".,;:!?'*)]}"
 
-# Around a link in the text that is being derived; no text of others holds them.
+# Marks around a link while a text is derived; they are removed from given texts first.
 LINK_START, LINK_TARGET, LINK_END = "\x02", "\x03", "\x04"
 MARKS: Final = ("\0", LINK_START, LINK_TARGET, LINK_END)
 LINK = re.compile("\x02([^\x02\x03\x04]*)\x03([^\x02\x03\x04]*)\x04")
 
 
 def looks_like_html(source: str) -> bool:
-    """Whether a template's content is HTML: it has a doctype, or a tag that mails are made of."""
+    """Whether a template's content is HTML: it has a doctype, or a tag that is usual in mails."""
     return IS_HTML.search(source) is not None
 
 
@@ -64,7 +64,7 @@ def from_text(text: str) -> str:
 
 
 def _linked(line: str) -> str:
-    """One line, escaped, its URLs as links, spaces at its beginning kept."""
+    """One line, escaped, with its URLs as links."""
     done, at = [], 0
     for match in URL.finditer(line):
         url = match[0].rstrip(AFTER_URL)
@@ -75,12 +75,12 @@ def _linked(line: str) -> str:
 
 
 def to_text(source: str, *, with_links: bool = True) -> str:
-    """HTML as plain text of `TEXT_BYTES` at most, in UTF-8; what is more is cut off.
+    """HTML as plain text, cut to `TEXT_BYTES` of UTF-8.
 
-    With links, a link's target follows its words in brackets.
+    `with_links`: the target of a link follows its text in parentheses.
     """
     source = PAGE_END.sub("<div></div>", _unmarked(source))
-    # Else the library takes much of what follows a style, or a charset, for a part of the head.
+    # Without <body> the library takes much of what follows a style or charset for the head.
     source = source if BODY.search(source) else f"<body>{source}"
     if len(source) > RENDERED_CHARACTERS or is_overgrown(source):
         return _cut(_without_tags(source))
@@ -88,7 +88,7 @@ def to_text(source: str, *, with_links: bool = True) -> str:
     try:
         text = laid_out(source, starts, ends)
     except (RecursionError, ValueError, TypeError, IndexError, AttributeError):
-        return _cut(_without_tags(source))  # too much, or not as well-formed as the library wants
+        return _cut(_without_tags(source))  # over budget, or too malformed for the library
     text = _unmarked(LINK.sub(_link, text))
     lines = [line.rstrip() for line in text.replace("\xa0", " ").split("\n")]
     text = re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n")
@@ -97,7 +97,7 @@ def to_text(source: str, *, with_links: bool = True) -> str:
 
 
 def _unmarked(text: str) -> str:
-    """The text without marks; `str.translate` takes ten times as long where it is not ASCII."""
+    """The text without marks; `str.translate` takes ten times as long if it is not ASCII."""
     for mark in MARKS:
         text = text.replace(mark, "")
     return text
@@ -126,7 +126,7 @@ def _end_link(state: HtmlDocumentState) -> None:
 
 
 def _link(match: re.Match[str]) -> str:
-    """A link as words and target, or once where its words are the target."""
+    """A link as its text and target; only one of them if they are the same."""
     words, target = match[1].strip(), match[2]
     bare = re.sub(r"^(?:https?://|mailto:|tel:)", "", target, flags=re.IGNORECASE).rstrip("/")
     if words.removeprefix("https://").removeprefix("http://").rstrip("/") == bare:
@@ -135,7 +135,7 @@ def _link(match: re.Match[str]) -> str:
 
 
 def _without_tags(source: str) -> str:
-    """What is left of HTML without its tags: rough, and linear in time."""
+    """HTML with its tags removed: rough, but in linear time."""
     text = TAG.sub("", CELL.sub(" ", BREAK.sub("\n", _without_dropped(source))))
     text = _unmarked(html.unescape(NO_CHARACTER.sub("\ufffd", text)))
     lines = [" ".join(line.split()) for line in text.split("\n")]
@@ -143,7 +143,7 @@ def _without_tags(source: str) -> str:
 
 
 def _without_dropped(source: str) -> str:
-    """HTML without scripts, styles and its title; what has no end takes the rest with it."""
+    """HTML without scripts, styles and title; one that has no end tag drops all that follows."""
     kept, at = [], 0
     while found := DROPPED.search(source, at):
         kept.append(source[at : found.start()])

@@ -1,7 +1,7 @@
-"""One request to a provider: sent once, bounded in time and size, its failures told apart.
+"""One request to a provider: sent once, bounded in time and size, with its failures told apart.
 
-What cannot have gone out is `RefusedForNow`; what may have is `AnswerLost`. Nothing is retried
-and no redirect followed: a second POST would be a second message.
+A request that cannot have arrived is `RefusedForNow`; one that may have is `AnswerLost`. Nothing is
+retried and no redirect is followed: a second POST would be a second message.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _DATE_CHARACTERS = 100
 _ZONE = re.compile(
     r"\s+(?:GMT|UTC?)?([+-])(\d\d?)(?::?(\d\d))?(?=\s*(?:\(|$))", re.ASCII | re.IGNORECASE
 )
-# Every byte of a text as it stands in a form: `str.translate` takes a third of `quote_plus`.
+# How each byte is written in a form; `str.translate` takes a third of the time of `quote_plus`.
 _IN_FORMS = [quote_plus(bytes([byte])) for byte in range(256)]
 
 
@@ -37,7 +37,7 @@ _IN_FORMS = [quote_plus(bytes([byte])) for byte in range(256)]
 class Limits:
     """How long a request may take, in seconds: to connect, and in all (large ones longer).
 
-    What `ask` waits for before that (its host's name, a free connection) may take as long again.
+    Looking up the host and waiting for a free connection may take another `connect` seconds.
     """
 
     connect: float = 5.0
@@ -63,12 +63,12 @@ def json_object(text: str | bytes) -> dict[str, Any]:
 
 
 def words_of(value: object) -> str:
-    """A provider's own words on one line, of 500 characters at most; empty where it has none."""
+    """A provider's own words on one line, cut to 500 characters; empty if it gave none."""
     return " ".join(value.split())[:500] if isinstance(value, str) else ""
 
 
 def form_body(form: Mapping[str, object]) -> bytes:
-    """A form as `application/x-www-form-urlencoded`; a list is the same field several times."""
+    """A form as `application/x-www-form-urlencoded`; a list becomes one field for each item."""
     return "&".join(
         f"{_in_form(name)}={_in_form(str(each))}"
         for name, value in form.items()
@@ -81,10 +81,10 @@ def _in_form(text: str) -> str:
 
 
 def leads_to(url: str, hosts: re.Pattern[str], api_url: str | None) -> bool:
-    """Whether a URL is one of the provider's own hosts over https, or where `api_url` is.
+    """Whether a URL is on one of the provider's hosts over https, or on the origin of `api_url`.
 
-    What credentials may go to: no other port, no user in it, nothing that two readers could take
-    for two different hosts.
+    Only such a URL may get credentials: no other port, no user in it, and nothing that two parsers
+    could take for two different hosts.
     """
     origin = _origin(url)
     if origin is None:
@@ -119,14 +119,14 @@ async def ask(
 ) -> Answer:
     """Send one request and read its answer; `provider` is the name used in messages.
 
-    Of a request that is cancelled before all of it has left it raises `CutOff`: whoever ends
-    the task has to wait until that is recorded.
+    If it is cancelled before the whole request has left, it raises `CutOff`: whoever cancels the
+    task must wait until that is recorded.
 
-    aiohttp itself sends only idempotent methods again, and only on a connection that was kept
+    aiohttp itself repeats only idempotent methods, and only on a reused connection
     (https://github.com/aio-libs/aiohttp/blob/v3.14.0/aiohttp/client.py#L739).
     """
-    # With `connect` aiohttp tells what ended before there was a connection, the look-up of a name
-    # included. By `total` alone it looks like an answer that was lost.
+    # With `connect` aiohttp raises another error if time runs out before there is a connection,
+    # which includes the look-up. With `total` alone that would look like a lost answer.
     total = limits.total + seconds_more(len(body or b""))
     timeout = aiohttp.ClientTimeout(
         total=total,
@@ -175,7 +175,7 @@ async def _ask(
 
 
 def _failure(provider: str, error: Exception, *, is_partial: bool) -> RefusedForNow | AnswerLost:
-    """What it means that a request ended so; half of a request nobody can have taken."""
+    """What the error of a request means; nobody can have taken one that left in part."""
     if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
         return RefusedForNow(f"{provider} cannot be reached.", code="unreachable")
     if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
@@ -200,10 +200,10 @@ async def _text(response: aiohttp.ClientResponse) -> str:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds until the provider wants to be asked again, at most a day; None where it says none.
+    """Seconds until the provider wants to be asked again, at most a day; None if it does not say.
 
-    Retry-After is a number of seconds or a date (RFC 9110 §10.2.3); a date counts from the
-    answer's own Date, so that a wrong clock of ours does no harm.
+    Retry-After is a number of seconds or a date (RFC 9110 §10.2.3). A date is compared with the
+    answer's own Date, so that it does not matter if our clock is wrong.
     """
     text = headers.get("retry-after", "").strip()
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
@@ -215,7 +215,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def parse_date(text: object) -> datetime | None:
-    """A date as mail and HTTP write it (RFC 2822), None where there is none to read."""
+    """A date in the form of mail and HTTP (RFC 2822); None if it cannot be read."""
     if not isinstance(text, str) or not text:
         return None
     if len(text) <= _DATE_CHARACTERS:
@@ -228,13 +228,13 @@ def parse_date(text: object) -> datetime | None:
 
 
 def _as_rfc_2822(zone: re.Match[str]) -> str:
-    """A zone as +02:00, GMT+2 or the like: the library takes each other than +0200 for UTC."""
+    """A zone such as +02:00 or GMT+2 as +0200: the library takes all other forms for UTC."""
     sign, hours, minutes = zone.groups(default="00")
     return f" {sign}{hours:0>2}{minutes}"
 
 
 def in_calendar(date: datetime) -> datetime | None:
-    """A time in UTC; None for one that is none of ours, or that the calendar does not hold."""
+    """A time in UTC; None if it is outside of the years that are plausible, or of the calendar."""
     try:
         date = date.astimezone(UTC)
     except OverflowError:

@@ -1,4 +1,4 @@
-"""Types of files, as those who name them mean them."""
+"""Content types under their usual names."""
 
 from __future__ import annotations
 
@@ -23,6 +23,6 @@ _ALIASES: Final = {
 
 
 def bare_type(said: str | None) -> str:
-    """A type without parameters, under its usual name; "" for none."""
+    """A content type without parameters, under its usual name; "" if there is none."""
     bare = (said or "").partition(";")[0].strip().lower()
     return _ALIASES.get(bare, bare)

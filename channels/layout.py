@@ -1,8 +1,8 @@
 """HTML laid out as lines of text by inscriptis, within a budget.
 
-The library pads table rows to the widest cell, indents each line of a list, copies a line for each
-piece that it gets, and the text of a table within a table once more for each of them: ten kilobytes
-can ask for gigabytes. Here every step is counted before it is taken.
+The library pads table rows to the widest cell, indents each line of a list, copies a line whenever
+text is added to it, and copies the text of nested tables once for each level: ten kilobytes may
+need gigabytes. So every step is counted here before it is taken.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ End = Callable[[HtmlDocumentState], None]
 
 # Steps, each of about 50 ns: for any page, and for each character of its HTML.
 STEPS, STEPS_PER_CHARACTER = 2**17, 8
-# What a line takes, or a line of a cell, and what a character whose white space may collapse.
+# Steps for a line, or a line of a cell; and for a character of text whose white space collapses.
 STEPS_PER_LINE, STEPS_TO_READ = 8, 2
-# So many characters are written in one step where they only pad, or were laid out before; so many
-# are copied, which is no more than moving memory, when a piece is put to a line.
+# Characters per step: written, if they are padding or were laid out before; and copied, which only
+# moves memory, when text is added to a line.
 WRITTEN_PER_STEP, COPIED_PER_STEP = 8, 256
-# What a style may ask for: a list's indentation, and one blank line.
+# The most that a style may ask for: the indentation of a list, and one blank line.
 PADDING_AT_MOST, MARGIN_AT_MOST = 4, 1
 IMPORTANT = re.compile(r"!\s{0,9}important", re.IGNORECASE)
-# Digits of a list item's own number, which all that follow have as well.
+# Digits of a list item's `value`; all items after it have numbers as long.
 NUMBER_DIGITS = 9
 
 
@@ -50,8 +50,8 @@ class OverBudget(ValueError):
 def laid_out(source: str, starts: Mapping[str, Start], ends: Mapping[str, End]) -> str:
     """The text of HTML, its tables and lists in lines; raises `OverBudget`.
 
-    `starts` and `ends` are called for tags by their names. For pages that are not well formed, the
-    library may raise nearly anything.
+    `starts` and `ends` are called for the tags that they name. The library may raise nearly
+    anything for pages that are not well formed.
     """
     budget = _Budget(STEPS + STEPS_PER_CHARACTER * len(source))
     own_starts: dict[str, Start] = {
@@ -65,7 +65,7 @@ def laid_out(source: str, starts: Mapping[str, Start], ends: Mapping[str, End]) 
         start_tag_mapping=own_starts | dict(starts),
         end_tag_mapping={"table": budget.end_table} | dict(ends),
     )
-    # The library notes in the body's style where it writes to: each page has its own.
+    # The library keeps the canvas that it writes to in the style of body: each page needs its own.
     css = STRICT_CSS_PROFILE | {"body": STRICT_CSS_PROFILE["body"].__copy__()}
     config = ParserConfig(css=css, custom_html_tag_handler_mapping=mapping)
     config.attribute_handler = _Modest()
@@ -84,7 +84,7 @@ class _Budget:
             raise OverBudget("its text takes too long to lay out")
 
     def watching(self, start: Start | None = None) -> Start:
-        """The start of an element, whose lines are counted from then on."""
+        """A handler for the start of an element: its lines are counted from then on."""
 
         def handler(state: HtmlDocumentState, attributes: Any) -> None:  # noqa: ANN401 - lxml's
             if start:
@@ -96,13 +96,13 @@ class _Budget:
         return handler
 
     def end_table(self, state: HtmlDocumentState) -> None:
-        """The end of a table, which is laid out now."""
+        """The end of a table: only now it is laid out."""
         self.take(_steps_of(state.current_table[-1]))
         table_end_handler(state)
 
 
 class _Line(Block):  # type: ignore[misc] # the library has no types
-    """A line of text that takes from the budget what is written."""
+    """A line of text; what is written to it is taken from the budget."""
 
     __slots__ = ("budget",)
 
@@ -111,18 +111,18 @@ class _Line(Block):  # type: ignore[misc] # the library has no types
         self.budget = budget
 
     def merge(self, text: str, whitespace: WhiteSpace) -> None:
-        """Write a text: preformatted, it is only copied, but each of its lines is indented."""
+        """Write a text. Preformatted text is only copied, but each of its lines is indented."""
         is_laid_out = whitespace is WhiteSpace.pre
         lines = 1 + text.count("\n") * is_laid_out
         written = lines * self.prefix.current_padding + len(text) * is_laid_out
-        named = text.count("&")  # characters by their names are looked for, again and again
+        named = text.count("&")  # the library looks for character references again and again
         self.budget.take((lines + named) * STEPS_PER_LINE + written // WRITTEN_PER_STEP)
         read = len(text) * (not is_laid_out)
         self.budget.take(read * STEPS_TO_READ + len(self._content) // COPIED_PER_STEP)
         super().merge(text, whitespace)
 
     def new_block(self) -> _Line:
-        """The next line; the library looks for its bullet in each element around it."""
+        """The next line; the library looks for its bullet in all surrounding elements."""
         padding, around = self.prefix.current_padding, len(self.prefix.bullets)
         self.budget.take(STEPS_PER_LINE + padding // WRITTEN_PER_STEP + around)
         self.prefix.consumed = False
@@ -130,12 +130,12 @@ class _Line(Block):  # type: ignore[misc] # the library has no types
 
 
 class _Modest(Attribute):  # type: ignore[misc] # the library has no types
-    """Styles without the sizes that make a text grow."""
+    """Styles, without sizes that would make a text grow."""
 
     def apply_attributes(self, attributes: Any, html_element: HtmlElement) -> HtmlElement:  # noqa: ANN401 - lxml's
         """Apply the attributes of an element, as far as a text can show them."""
         given = dict(attributes)
-        if "style" in given:  # the library takes it for a part of the value
+        if "style" in given:  # the library takes !important for a part of the value
             given["style"] = IMPORTANT.sub("", given["style"])
         element = super().apply_attributes(given, html_element)
         element.padding_inline = min(max(element.padding_inline, 0), PADDING_AT_MOST)
@@ -150,8 +150,8 @@ def _start_item(state: HtmlDocumentState, attributes: Any) -> None:  # noqa: ANN
 
 
 def _steps_of(table: Table) -> int:
-    """What laying out a table takes: each row is as high as its highest cell, each of its lines as
-    wide as the widest cells of its columns."""
+    """The steps to lay out a table: each row is as high as its highest cell, and each of its lines
+    is as wide as the widest cells of its columns."""
     rows = [row.columns for row in table.rows]
     widths = [0] * max(map(len, rows), default=0)
     for row in rows:

@@ -1,8 +1,8 @@
-"""How a request leaves: in pieces, known to be whole at the other side or not, and cut for good.
+"""How a request leaves: in pieces, so that we know whether all of it left; and cut if given up.
 
-What was written to a connection keeps leaving after the connection was closed, from our buffers
-and the kernel's, for minutes if the line is slow or was away: long after the provider was asked,
-and did not have it. So a request that is given up is cut: nothing of it leaves any more.
+After a connection is closed, what was written to it still leaves from our buffers and the kernel's,
+for minutes if the network is slow or was down: perhaps after we asked the provider, which did not
+have the message. So the connection of a request that is given up is reset: nothing leaves any more.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Bytes that are handed to a connection at once: what waits in it is no more than a few of these.
+# Bytes that are written to a connection at once: no more than a few of these wait in its buffer.
 PIECE = 2**16
-# What is larger may take longer, as on a line that carries no more than so many bytes a second.
+# A larger request may take longer, as if the network carried only so many bytes a second.
 _LARGE, _SLOWEST = 2**20, 2**17
 # https://man7.org/linux/man-pages/man7/socket.7.html, SO_LINGER: on, for no time
 _DROP = struct.pack("ii", 1, 0)
@@ -35,8 +35,8 @@ _ESTABLISHED = 1
 
 
 async def built(build: Callable[..., T], *given: object) -> T:
-    """What `build` makes of a message, in a thread: files make it a work of its own, and nobody is
-    to wait for it. Raises `CutOff` where it is cancelled: nothing has left."""
+    """What `build` makes of a message, in a thread: with files it takes long, and would block the
+    loop. Raises `CutOff` if it is cancelled: nothing has left."""
     try:
         return await asyncio.to_thread(build, *given)
     except asyncio.CancelledError as error:
@@ -44,28 +44,28 @@ async def built(build: Callable[..., T], *given: object) -> T:
 
 
 def seconds_more(size: int) -> float:
-    """How many seconds a request of so many bytes may take beyond what a small one may."""
+    """How many seconds longer a request of so many bytes may take than a small one."""
     return max(0, size - _LARGE) / _SLOWEST
 
 
 def waiting(transport: asyncio.BaseTransport | None) -> int:
-    """How many bytes of what was written have surely not left; 0 where that is not known."""
+    """How many bytes were written and have certainly not left; 0 if that is not known."""
     if transport is None:
         return 0
     return cast("asyncio.WriteTransport", transport).get_write_buffer_size()
 
 
 def connector(**options: Any) -> aiohttp.TCPConnector:  # noqa: ANN401 - aiohttp's own
-    """Connections that drop what has not left when they are closed, as aiohttp closes that of a
-    failed request before anybody could `cut` it. What was answered has left."""
+    """A connector with connections that drop what has not left when they are closed: aiohttp closes
+    that of a failed request before we could `cut` it. An answered request has left."""
     return aiohttp.TCPConnector(socket_factory=_dropping, **options)
 
 
 def cut(transport: asyncio.BaseTransport | None) -> None:
-    """End a connection at once, with a reset: what waits in it, and in the kernel, is dropped."""
+    """Reset a connection at once: what waits in its buffer and the kernel's is dropped."""
     if transport is not None:
         if (connection := transport.get_extra_info("socket")) is not None:
-            with suppress(OSError, ValueError):  # closed by now: uvloop's ValueError
+            with suppress(OSError, ValueError):  # already closed; uvloop raises ValueError
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DROP)
         cast("asyncio.WriteTransport", transport).abort()
 
@@ -78,29 +78,29 @@ def _dropping(address: tuple[Any, ...]) -> socket.socket:
 
 
 def _is_ended(transport: asyncio.BaseTransport | None) -> bool:
-    """Whether the other side has ended a connection, also where the loop has not heard of it yet;
-    False where the system does not tell."""
+    """Whether the other side has closed a connection, even if the loop does not know it yet;
+    False if the system cannot tell."""
     held = transport.get_extra_info("socket") if transport is not None else None
     if held is None or not hasattr(socket, "TCP_INFO"):
         return False
     try:
         info = held.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
-    except (OSError, ValueError):  # closed by now: uvloop's ValueError
+    except (OSError, ValueError):  # already closed; uvloop raises ValueError
         return True
     return bool(info[0] != _ESTABLISHED)
 
 
 class TooLateError(Exception):
-    """No byte of a request has left, and none may any more."""
+    """No byte of a request has left, and none may leave any more."""
 
 
 class Body(aiohttp.Payload):
-    """The body of a request; `is_partial` tells of one that was given up, `cut` ends it.
+    """The body of a request that can be given up: see `is_partial` and `cut`.
 
-    It does not begin to leave more than `seconds` after it was made.
+    It does not begin to leave later than `seconds` after it was made.
     """
 
-    _autoclose = True  # bytes alone: there is nothing to close
+    _autoclose = True  # only bytes: there is nothing to close
 
     def __init__(self, content: bytes, seconds: float) -> None:
         super().__init__(content)
@@ -113,7 +113,7 @@ class Body(aiohttp.Payload):
 
     @property
     def is_partial(self) -> bool:
-        """Whether some of it has surely not left: a server cannot take half a request."""
+        """Whether a part of it has certainly not left: a server cannot take half a request."""
         return not self._is_written or waiting(self._transport) > 0
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
@@ -121,18 +121,18 @@ class Body(aiohttp.Payload):
         return self._content.decode(encoding, errors)
 
     async def write(self, writer: AbstractStreamWriter) -> None:
-        """Write it piece by piece, each when there is room for it."""
+        """Write it piece by piece, each as soon as the buffer has room."""
         await self.write_with_length(writer, None)
 
     async def write_with_length(
         self, writer: AbstractStreamWriter, content_length: int | None
     ) -> None:
-        """Write it, or what `content_length` allows, piece by piece; raises `TooLateError`."""
-        # Its headers have not left either.
-        if self._made.age() > self._seconds:  # the machine stood still, and its clocks of time-outs
+        """Write it, or its first `content_length` bytes, in pieces; raises `TooLateError`."""
+        # At this moment the headers have not left either.
+        if self._made.age() > self._seconds:  # the machine was suspended, and so were time-outs
             raise TooLateError("the time of this request is over")
         self._transport = getattr(writer, "transport", None)
-        if _is_ended(self._transport):  # a kept one: what leaves on it now is taken by nobody
+        if _is_ended(self._transport):  # a reused connection: the server would not read this
             raise TooLateError("the connection was ended at the other side")
         content = memoryview(self._content)[:content_length]
         for start in range(0, len(content), PIECE):
@@ -140,5 +140,5 @@ class Body(aiohttp.Payload):
         self._is_written = True
 
     def cut(self) -> None:
-        """It is given up: nothing of it leaves any more."""
+        """Give it up: nothing of it leaves any more."""
         cut(self._transport)

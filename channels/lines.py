@@ -1,6 +1,6 @@
-"""What waits for its turn: each owner has a line of its own, and the lines take turns.
+"""Fair queues: each owner's items wait in a line of their own, and the lines take turns.
 
-So whoever brings much delays nobody else: another's item comes after one of theirs, not after all.
+So an owner with many items delays nobody else: another's item waits for one of them, not for all.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Lines(Generic[T]):
-    """Lines of items with sizes; `size` is the sum of all of them."""
+    """Lines of items with sizes; `size` is the sum of all sizes."""
 
     def __init__(self) -> None:
         self._lines: OrderedDict[Hashable, deque[tuple[T, int]]] = OrderedDict()
@@ -26,9 +26,9 @@ class Lines(Generic[T]):
         return bool(self._lines)
 
     def has_room(self, owner: Hashable, size: int, room: int) -> bool:
-        """Whether so much more may wait if there is `room` for all.
+        """Whether an item of this size may wait if there is `room` for all owners together.
 
-        Each owner is sure of an equal share of it, even if others have filled the whole.
+        Each owner is sure of an equal share, even if others have filled all of the room.
         """
         if self.size + size <= room:
             return True
@@ -48,8 +48,8 @@ class Lines(Generic[T]):
     def take(self, most: int | None = None, *, without: Container[Hashable] = ()) -> T | None:
         """The first item of the next line, which then goes behind the others; None without one.
 
-        A line whose first item is larger than `most` is passed over, and stays the next, and so are
-        the lines of owners that it is to be `without`.
+        Lines whose first item is larger than `most`, and those of owners in `without`, are skipped
+        and keep their places.
         """
         for owner, line in self._lines.items():
             item, size = line[0]
@@ -61,7 +61,7 @@ class Lines(Generic[T]):
         return None
 
     def remove(self, owner: Hashable, item: T, size: int = 1) -> None:
-        """Remove an item that waits no longer, unless it has been taken."""
+        """Remove an item that no longer waits, unless it has been taken."""
         line = self._lines.get(owner, ())
         if (item, size) in line:
             self._lines[owner].remove((item, size))
@@ -75,13 +75,13 @@ class Lines(Generic[T]):
 
 
 class FullError(Exception):
-    """As many wait as may: no more are let in."""
+    """As many wait as may: another one is refused."""
 
 
 class Places:
-    """A number of places for what is done at the same time; who waits for one waits in `Lines`.
+    """A limit on how much is done at the same time; whoever waits for a place waits in `Lines`.
 
-    With `one_each`, an owner's second item waits for the first, even while another place is free.
+    `one_each`: an owner has one place at most, even if others are free.
     """
 
     def __init__(self, places: int, *, room: int, one_each: bool = False) -> None:
@@ -92,7 +92,7 @@ class Places:
         self._waiting: Lines[tuple[Hashable, asyncio.Future[None]]] = Lines()
 
     async def take(self, owner: Hashable, seconds: float | None) -> None:
-        """Wait for a place; raises `FullError`, or `TimeoutError` after so many seconds, if any."""
+        """Wait for a place; raises `FullError`, or `TimeoutError` after `seconds` if given."""
         if self._free and owner not in self._have_one:
             self._free -= 1
             self._has_one(owner)
@@ -106,16 +106,16 @@ class Places:
                 await turn
         except BaseException:
             if turn.done() and not turn.cancelled():
-                self.give(owner)  # it came just when nobody waited for it any more
+                self.give(owner)  # the place came just as this wait ended
             self._waiting.remove(owner, (owner, turn))
             raise
 
     def give(self, owner: Hashable) -> None:
-        """Give the place of this owner back, for whoever waits for one."""
+        """Give the place of this owner to whoever is next."""
         self._have_one.discard(owner)
         while following := self._waiting.take(without=self._have_one):
             owner, turn = following
-            if not turn.done():  # whoever waited has not gone away
+            if not turn.done():  # its wait has not ended meanwhile
                 self._has_one(owner)
                 turn.set_result(None)
                 return

@@ -1,9 +1,8 @@
-"""A mail as MIME (RFC 5322, 2045-2047, 2231, 8058), for SMTP and whoever takes raw messages.
+"""A mail as MIME (RFC 5322, 2045-2047, 2231, 8058), for SMTP and providers that take raw messages.
 
-The library folds long words into encoded ones, which kills a List-Unsubscribe URL and breaks
-threads, so the headers that hold ids and URLs are folded here, at spaces alone; so is Subject, of
-which every character has to survive. All content is 7-bit on the wire: nothing on the way has to
-rewrite it, and DKIM signatures hold.
+The library folds long words into encoded words, which destroys List-Unsubscribe URLs and breaks
+threads. So headers with ids and URLs are folded here, only at spaces; so is Subject, to keep every
+character. All content is 7-bit: no server has to rewrite it, and DKIM signatures stay valid.
 """
 
 from __future__ import annotations
@@ -31,18 +30,18 @@ ADDRESSES = frozenset({"from", "to", "reply-to"})
 MAILBOX = re.compile(r"[^\s<>,;:\"()\[\]\\@]{1,128}@[A-Za-z0-9.-]{1,253}")
 LINE = 998
 REFERENCES = 20
-# A line with encoded words has at most 76 characters (RFC 2047 §2): 45 bytes are 60 of base64, 39
-# are 52, beside which "Subject: " has room.
+# A line with encoded words has at most 76 characters (RFC 2047 §2): 45 bytes are 60 characters of
+# base64, and 39 are 52, which leaves room for "Subject: ".
 WORD_BYTES, FIRST_WORD_BYTES = 45, 39
 PLAIN_SUBJECT = re.compile(r"(?!.*=\?)(?!.*  )[!-~](?:[ -~]{0,64}[!-~])?")
 
 
 class Policy(EmailPolicy):
-    """SMTP's policy, but for the headers that are written as they are."""
+    """The policy for SMTP, except for the headers that we fold ourselves."""
 
     def header_store_parse(self, name: str, value: str) -> tuple[str, str]:
-        """One header to be kept: the library would read encoded words in what we fold ourselves,
-        and change it, or fail."""
+        """The header as it is stored: in those that we fold ourselves the library would decode what
+        looks like an encoded word, which changes the text or fails."""
         is_ours = name.lower() in ADDRESSES | UNFOLDED | {"subject"}
         return (name, value) if is_ours else super().header_store_parse(name, value)
 
@@ -69,7 +68,7 @@ POLICY: Final = Policy(linesep="\r\n", cte_type="7bit", raise_on_defect=False)
 
 
 def _words(text: str) -> list[str]:
-    """A subject as it is where that is safe, else as encoded words of whole characters."""
+    """A subject as it is if that is safe, else as encoded words of whole characters."""
     if PLAIN_SUBJECT.fullmatch(text):
         return [text]
     chunks: list[bytes] = []
@@ -84,7 +83,7 @@ def _words(text: str) -> list[str]:
 
 
 def build(outbound: Outbound, *, date: datetime | None = None) -> EmailMessage:
-    """The mail of a message, dated now or then; raises `Refused` for what cannot be a header."""
+    """The mail of a message, dated `date` or now; raises `Refused` for an impossible header."""
     content, mail = outbound.content, outbound.mail
     if mail is None:
         raise Refused("An e-mail has no Message-ID.", code="content")
@@ -99,7 +98,7 @@ def build(outbound: Outbound, *, date: datetime | None = None) -> EmailMessage:
     if mail.in_reply_to:
         message["In-Reply-To"] = _id(mail.in_reply_to)
     if mail.references:
-        # The first says where the thread began, the last ones where it is.
+        # The first is where the thread began, the last ones are where it is now.
         kept = dict.fromkeys([*mail.references[:1], *mail.references[-REFERENCES:]])
         message["References"] = " ".join(map(_id, kept))
     if mail.unsubscribe_url:
@@ -115,12 +114,12 @@ def build(outbound: Outbound, *, date: datetime | None = None) -> EmailMessage:
 
 
 def as_bytes(outbound: Outbound, *, date: datetime | None = None) -> bytes:
-    """The mail of a message as it goes over the wire, with CRLF; raises `Refused`."""
+    """The mail of a message as it is transferred, with CRLF; raises `Refused`."""
     return build(outbound, date=date).as_bytes(policy=POLICY)
 
 
 def needs_smtputf8(outbound: Outbound) -> bool:
-    """Whether an address needs the extension of RFC 6531; domains are in ASCII already."""
+    """Whether an address needs the extension of RFC 6531; domains are already in ASCII."""
     reply_to = outbound.mail.reply_to or "" if outbound.mail else ""
     return not (outbound.from_address + outbound.to_address + reply_to).isascii()
 
@@ -141,7 +140,7 @@ def _attach(message: MIMEPart, attachment: Attachment, *, is_inline: bool = Fals
     base, _, rest = (attachment.content_type or "").partition(";")
     kind, _, subtype = base.strip().lower().partition("/")
     if not re.fullmatch(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+", f"{kind}/{subtype}", re.ASCII) or kind in {
-        "message",  # may not be in base64 (RFC 2046 §5.2.1), and must not be changed
+        "message",  # may not be in base64 (RFC 2046 §5.2.1), so it could be changed on the way
         "multipart",
     }:
         kind, subtype = "application", "octet-stream"
@@ -165,14 +164,14 @@ def _address(mailbox: str) -> str:
 
 
 def _id(text: str) -> str:
-    """An id or URL in <>, one word that fits a line."""
+    """An id or URL in <>; must be one word that fits into a line."""
     if re.search(r"[\s<>]", text) or not text.isprintable() or not 0 < len(text) < LINE - 2:
         raise Refused("An id or URL of the mail's headers has characters it cannot have.")
     return f"<{text}>"
 
 
 def _name(filename: str) -> str | tuple[str, str, str]:
-    """A file's name, in the form in which the library reads no encoded word in it."""
+    """A file's name, in a form in which the library decodes no encoded word."""
     name = _line(filename)
     return ("utf-8", "", name) if "=?" in name else name
 

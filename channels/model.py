@@ -1,6 +1,6 @@
 """The vocabulary of everything that is sent: channels, statuses, accounts, contents.
 
-Imports nothing of ours but how values are made. They are frozen; the words are those of the
+Imports nothing of ours but `frozen`. All values are frozen; their words are those of the
 `messages` table.
 """
 
@@ -29,16 +29,16 @@ class Channel(StrEnum):
 
 
 class Direction(StrEnum):
-    """Whose message it is; the words of `messages.direction`."""
+    """Whether a message came in or went out; the words of `messages.direction`."""
 
     INBOUND = "inbound"
     OUTBOUND = "outbound"
 
 
 class Status(StrEnum):
-    """What became of a message; the words of `messages.status`, lowest first.
+    """The status of a message; the words of `messages.status`, lowest first.
 
-    The order itself lives in SQL (`gateway.status_rank`), the one place that advances a row.
+    The order itself is defined in SQL (`gateway.status_rank`), the only place that advances a row.
     """
 
     PENDING = "pending"
@@ -54,10 +54,10 @@ class Status(StrEnum):
 
 @frozen
 class Account:
-    """An organization's credentials at a provider, opened for use.
+    """An organization's account at a provider, with its credentials decrypted.
 
-    `api_url` is another base address of the provider (the simulator), or None for its own.
-    `settings` are the organization's own (`organizations.settings`).
+    `api_url` replaces the provider's base URL (by the simulator's), or is None.
+    `settings` are those of the organization (`organizations.settings`).
     """
 
     id: UUID
@@ -70,10 +70,10 @@ class Account:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Attachment:
-    """A file that goes with a message; `size` in bytes where it is known.
+    """A file that goes with a message; `size` in bytes if it is known.
 
-    `content` is the file itself where it is at hand; `content_id` is its name in `cid:` URLs of an
-    HTML part.
+    `content` is the file itself if it is loaded; `content_id` is its name in `cid:` URLs of an HTML
+    part.
     """
 
     url: str = ""
@@ -88,9 +88,9 @@ class Attachment:
 class ProviderTemplate:
     """A template that the provider keeps (WhatsApp), with the values for this message.
 
-    Twilio knows it by `content_sid`, Meta by `name` and `language`. `variables` are the values of
-    the body by their names there ("1", "2", ... or words); `components` are Meta's other parts
-    (header, buttons) as its API takes them.
+    Twilio identifies it by `content_sid`, Meta by `name` and `language`. `variables` are the values
+    for its body by name ("1", "2", ... or words); `components` are Meta's other parts (header,
+    buttons) in the form of its API.
     """
 
     content_sid: str | None = None
@@ -105,8 +105,8 @@ class CallPlan:
     """How a text is spoken on the phone.
 
     `voice` and `language` are the provider's names, `play` is the URL of a recording that is played
-    after the text, `repeat` how often all of it is said, `confirm` the digit that the person is
-    asked to press, `timeout` how many seconds to let it ring.
+    after the text, `repeat` is how often all of it is said, `confirm` is the digit that the person
+    is asked to press, `timeout` is how many seconds the phone rings.
     """
 
     voice: str | None = None
@@ -120,7 +120,7 @@ class CallPlan:
 
 @frozen
 class Content:
-    """What is said: rendered, within the channel's limits, ready to leave."""
+    """The content of a message: rendered, within the channel's limits, ready to be sent."""
 
     body: str
     subject: str | None = None
@@ -132,9 +132,9 @@ class Content:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mail:
-    """What the headers of an e-mail say beside its addresses; ids without <>.
+    """The headers of an e-mail besides its addresses; ids without <>.
 
-    `references` are in the order of RFC 5322: the oldest first. `unsubscribe_url` takes the POST
+    `references` are in the order of RFC 5322: the oldest first. `unsubscribe_url` accepts the POST
     of RFC 8058.
     """
 
@@ -165,10 +165,10 @@ class Outbound:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Told:
-    """What an answer says has become of a message, as the provider's webhook `event` would say it.
+    """The status of a message in an answer, in the form of the provider's webhook `event`.
 
-    `said` is that request's body as JSON, so that it is read as a report is, and mostly is the same
-    report if it comes as one, too. `at`: when that was, where the answer tells it.
+    `said` is the body of that webhook as JSON, so that it is read like a report, and mostly equals
+    the report that comes later. `at`: when it happened, if the answer says so.
     """
 
     event: str
@@ -176,16 +176,16 @@ class Told:
     at: datetime | None = None
 
 
-# Bytes of a provider's id: PostgreSQL has no room for some thousands in an index.
+# Bytes of a provider's id: an index of PostgreSQL takes no value of some thousands.
 _LONGEST_ID: Final = 1000
 
 
 @frozen
 class Sent:
-    """The provider took the message: its id for it, what else it told, and what became of it.
+    """The provider took the message: its id, other details, and its status if the answer has one.
 
-    `told` is empty where that is nothing more than that it has the message. `may_differ`: this
-    one of a list may say something else, because its text is not shown, or in another form.
+    `told` is empty if the answer says no more than that the provider has the message. `may_differ`:
+    this entry of a provider's list may have another text, which is not shown, or was changed.
     """
 
     external_id: str
@@ -195,8 +195,8 @@ class Sent:
 
     @property
     def has_id(self) -> bool:
-        """Whether the id is 1 to 1,000 bytes of printable text: another cannot be stored."""
-        given: object = self.external_id  # whatever stood in an answer
+        """Whether the id is 1 to 1,000 bytes of printable text: no other can be stored."""
+        given: object = self.external_id  # whatever the answer had
         if not isinstance(given, str) or not given.isprintable():
             return False
         return 1 <= len(given.encode()) <= _LONGEST_ID
@@ -230,6 +230,6 @@ class SendHalf(Protocol):
         """Ask the provider which messages like `outbound` it has taken since then, oldest first.
 
         The caller leaves out the ids that other messages of ours have. Raises a `SendError`
-        when the provider did not answer, `CannotAsk` when it has no such question.
+        if the provider did not answer, `CannotAsk` if it cannot be asked.
         """
         ...

@@ -1,7 +1,7 @@
-"""Moments, whose age counts the time that this machine was suspended.
+"""Moments whose age includes the time that this machine was suspended.
 
 The event loop's clock, and with it every time-out, stops while a Linux or macOS machine is
-suspended. Leases, and what other machines do, go on.
+suspended. Leases and other machines go on.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ class Moment:
         return cls(_steady(), time.time())
 
     def steady_age(self) -> float:
-        """Seconds since then, at least: by the clock that nobody sets."""
+        """Seconds since then by the clock that nobody sets; some systems leave out suspension."""
         return _steady() - self.steady
 
     def age(self) -> float:
         """Seconds since then, by whichever clock says more.
 
-        Not every system has the first clock. The second may be set forward: then something is taken
-        for late that is not, which is the safe mistake.
+        Not every system has a steady clock that runs during suspension. If the wall clock is set
+        forward, something is wrongly taken for late, which is the safe mistake.
         """
         now = Moment.now()
         return max(now.steady - self.steady, now.wall - self.wall)

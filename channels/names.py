@@ -1,8 +1,8 @@
 """Host names, looked up in threads of their own.
 
-An event loop has few threads for look-ups, shared by all (uvloop has two). A name whose servers do
-not answer occupies one for 10 s and more: two such names, which a tenant may choose, would keep
-everybody from connecting. A name is looked up once at a time, so it occupies one thread at most.
+An event loop has few threads for all look-ups (uvloop has two). A name whose servers do not answer
+occupies one for 10 s or more: two such names, which a tenant may choose, would keep everybody from
+connecting. Here callers that want the same name and port share a look-up, and so a thread.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class OwnThreads(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """The addresses of a name; raises `OSError` where it has none."""
+        """The addresses of a name; raises `OSError` if it has none."""
         return [
             ResolveResult(
                 hostname=host,
@@ -52,7 +52,7 @@ class OwnThreads(AbstractResolver):
     async def addresses(
         self, host: str, port: int, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> Found:
-        """The socket addresses of a name; raises `OSError` where it has none."""
+        """The socket addresses of a name; raises `OSError` if it has none."""
         wanted = (host, port, int(family))
         asked = self._asked.get(wanted)
         if asked is None:
@@ -62,7 +62,7 @@ class OwnThreads(AbstractResolver):
         await asyncio.wait([asked])
         try:
             return asked.result()
-        except UnicodeError as error:  # two dots in a row, or more than 63 letters between them
+        except UnicodeError as error:  # two dots in a row, or a label of more than 63 characters
             raise socket.gaierror(socket.EAI_NONAME, "This is not a host name.") from error
 
     def _ask(self, host: str, port: int, family: int) -> asyncio.Future[Found]:
@@ -79,7 +79,7 @@ class OwnThreads(AbstractResolver):
         return asked
 
     async def close(self) -> None:
-        """End without waiting for look-ups under way: nobody needs them any more."""
+        """End without waiting for running look-ups: nobody needs them any more."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 

@@ -1,7 +1,7 @@
-"""What a mail server says in words while its code says something else.
+"""Refusals of mail servers whose words say something else than their code.
 
-Postfix and Exim refuse a sender with the codes of a mailbox that is not there; Gmail has one code
-for a closed account and for one that gets too much mail at this moment (550 5.2.1).
+Postfix and Exim refuse a sender with the codes for a mailbox that does not exist; Gmail has one
+code for a closed account and for one that gets too much mail at the moment (550 5.2.1).
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-# "Recipient verification failed for" is about somebody else.
+# Not "Recipient verification failed for", which is about the recipient.
 _NOT_VERIFIED = r"sender verif\w+ failed|(?<![a-z] )verification failed for"
-# Our own address was looked up, and is not there or takes no mail.
+# The server looked up our own address, which does not exist or accepts no mail.
 NO_SUCH_SENDER: Final = re.compile(
     rf"sender (?:address )?rejected: (?:user unknown|unknown|undeliverable|unverified|domain)"
     rf"|sender unknown|{_NOT_VERIFIED}",
@@ -27,17 +27,17 @@ NO_USER: Final = re.compile(
     re.IGNORECASE,
 )
 TOO_MUCH_MAIL: Final = re.compile(r"receiving e?-?mail at a rate", re.IGNORECASE)
-# Also because it is not ours to use there, or by a policy. Sendmail gives each of these the code of
-# a mailbox that is not there.
+# The sender is refused, also because we may not use the address there, or by a policy. Sendmail
+# gives all of these the code for a mailbox that does not exist.
 _SENDER_REFUSED = re.compile(
     r"(?:sender(?: address)?|(?:return|from) address)(?: \S{1,64}@\S{1,255})? (?:is )?"
     rf"(?:rejected|unknown|denied|not |does)|{_NOT_VERIFIED}"
-    # Not where they are a part of an address, or of a server's name.
+    # Not if they are a part of an address or of a server's name.
     r"|sender policy framework|(?<![.@/\w-])(?:spf|dkim|dmarc)(?!\.?[\w@])",
     re.IGNORECASE,
 )
 
 
 def is_about_recipient(said: str) -> bool:
-    """Whether a refusal may speak of the recipient's address."""
+    """Whether a refusal may be about the recipient's address."""
     return not (_SENDER_REFUSED.search(said) or TOO_MUCH_MAIL.search(said))

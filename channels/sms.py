@@ -33,7 +33,7 @@ _UCS_SINGLE, _UCS_PART = 70, 67
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Segments:
-    """How a text travels: `characters` in UTF-16 code units, `forced_by` the first non-GSM one."""
+    """How a text is sent: `characters` in UTF-16 code units, `forced_by` the first non-GSM one."""
 
     encoding: Literal["GSM-7", "UCS-2"]
     segments: int
@@ -53,7 +53,7 @@ def measure(text: str) -> Segments:
 
 
 def compose(text: str, attachments: Sequence[Attachment] = ()) -> Content:
-    """The content of an SMS or MMS; raises `ContentError` with all that is wrong."""
+    """The content of an SMS or MMS; raises `ContentError` with everything that is wrong."""
     wrong: list[ContentError] = []
     tried(wrong, _check_text, text, attachments)
     tried(wrong, filenames.check_all, attachments)
@@ -62,7 +62,7 @@ def compose(text: str, attachments: Sequence[Attachment] = ()) -> Content:
 
 
 def _check_text(text: str, attachments: Sequence[Attachment]) -> None:
-    if len(text) > CHARACTERS:  # before anything looks at each of ten million
+    if len(text) > CHARACTERS:  # first, because the other checks read every character
         raise _too_long(len(text))
     if not text.strip() and not attachments:
         raise ContentError("body", "The text is empty.")
@@ -74,8 +74,8 @@ def _check_text(text: str, attachments: Sequence[Attachment]) -> None:
 
 
 def letters(text: str) -> str:
-    """Letters, digits and pictures, which stay as they are where a provider writes a text as GSM-7
-    has it: no quotation marks, dashes, blanks."""
+    """The letters, digits and symbols of a text, without quotation marks, dashes and spaces: these
+    are kept if a provider converts a text to GSM-7."""
     kept = ("Lu", "Ll", "Lt", "Lo", "Mn", "Mc", "Nd", "Nl", "No", "So")
     whole = unicodedata.normalize("NFKD", text)
     return "".join(letter for letter in whole if unicodedata.category(letter) in kept)
@@ -88,7 +88,7 @@ def _too_long(characters: int) -> ContentError:
 
 
 def _count(sizes: Iterable[int], single: int, part: int) -> int:
-    """Segments for characters of these sizes: one, or parts that never split a character."""
+    """How many segments characters of these sizes take; no part ends within a character."""
     total, parts, room = 0, 0, 0
     for size in sizes:
         total += size

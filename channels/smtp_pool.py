@@ -1,4 +1,4 @@
-"""Connections to mail servers: kept for a short while, and shared by the mails of an account."""
+"""Connections to mail servers: kept open for a short while, and shared by an account's mails."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ KEEP_ALIVE_SECONDS = 30
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SmtpLimits:
-    """Seconds of each phase: a server may scan a mail for minutes before it says what became of it
-    (RFC 5321 §4.5.3.2). Before the content leaves, giving up costs no more than another attempt.
+    """Seconds for each phase: a server may scan a mail for minutes before it answers
+    (RFC 5321 §4.5.3.2). Before the content leaves, giving up only costs another attempt.
 
-    `connect`: for a free connection, for name and TCP, for an idle one to answer; `greeting`: with
-    TLS and EHLO; `command`: for each answer; `begin`: for all of these together. `content`: for a
-    small mail to leave (a large one has longer); `answer`: to say what became of it.
+    `connect`: to wait for a free connection, to look up and connect, and for an idle connection to
+    answer; `greeting`: including TLS and EHLO; `command`: for each answer; `begin`: for all of
+    these together. `content`: to send a small mail (a large one has longer); `answer`: to wait for
+    the server's answer to it.
     """
 
     connect: float = 5.0
@@ -52,21 +53,21 @@ class SmtpLimits:
 
 @dataclass(slots=True)
 class Pool:
-    """The idle connections of one account in one event loop, and how many there may be in all."""
+    """The idle connections of one account in one event loop, and a limit for all of them."""
 
     slots: asyncio.Semaphore
     idle: list[tuple[float, SMTP]] = field(default_factory=list)
     timer: asyncio.TimerHandle | None = None
 
     def keep(self, client: SMTP) -> None:
-        """Put a connection aside for the next mail, for a while."""
+        """Keep a connection for the next mail, for a while."""
         self.idle.append((time.monotonic(), client))
         if self.timer is None:
             loop = asyncio.get_running_loop()
             self.timer = loop.call_later(IDLE_SECONDS, self.sweep)
 
     def sweep(self) -> None:
-        """Close what nobody has used for too long."""
+        """Close the connections that have been idle for too long."""
         self.timer = None
         held, now = list(self.idle), time.monotonic()
         self.idle[:] = [each for each in held if now - each[0] < IDLE_SECONDS]
@@ -80,7 +81,7 @@ class Pool:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Connections:
-    """The connections of all accounts; `close` when no more is sent."""
+    """The connections of all accounts; call `close` when nothing more is sent."""
 
     limits: SmtpLimits = field(default_factory=SmtpLimits)
     tls_context: ssl.SSLContext | None = None
@@ -91,10 +92,9 @@ class Connections:
 
     @asynccontextmanager
     async def connection(self, account: Account) -> AsyncIterator[SMTP]:
-        """A connection that answers, put back afterwards unless something went wrong on it.
+        """A connection that answers; it is kept afterwards unless something went wrong on it.
 
-        Raises `RefusedForNow` where the others are busy for so long that a mail would have too
-        little of its time left.
+        Raises `Busy` if none is free for so long that too little time would be left for the mail.
         """
         pool = self._pool(account)
         async with self._slot(pool):
@@ -126,7 +126,7 @@ class Connections:
             pool.slots.release()
 
     def _pool(self, account: Account) -> Pool:
-        """By account and credentials: changed ones must not send over the old connection."""
+        """The pool of an account and its credentials: with new ones no old connection is used."""
         told = "\0".join(f"{name}={value}" for name, value in sorted(account.credentials.items()))
         digest = hashlib.sha256(f"{account.api_url}\0{told}".encode(errors="replace")).hexdigest()
         for loop, name in [each for each in self.pools if each[0].is_closed()]:
@@ -135,7 +135,7 @@ class Connections:
         return self.pools.setdefault(place, Pool(asyncio.Semaphore(CONNECTIONS)))
 
     async def _idle(self, pool: Pool) -> SMTP | None:
-        """A kept connection on which the server still answers; the stale ones are closed."""
+        """An idle connection on which the server still answers; stale ones are closed."""
         while pool.idle:
             since, client = pool.idle.pop()
             if time.monotonic() - since > IDLE_SECONDS:
@@ -145,7 +145,7 @@ class Connections:
                 await client.rset(timeout=self.limits.connect)
             except (SMTPException, OSError):
                 client.close()
-            except BaseException:  # the time of the send is over: nobody else knows of it any more
+            except BaseException:  # cancelled: nobody else has this connection any more
                 client.close()
                 raise
             else:
@@ -184,8 +184,8 @@ class Connections:
     async def _reach(self, host: str, port: int) -> socket.socket:
         """A connected socket; raises `OSError`.
 
-        Names are looked up apart from the event loop's own threads, which the way back to the
-        database needs as well: a few mail servers' names that nobody answers for held them all.
+        Names are not looked up in the event loop's own threads: reconnecting to the database needs
+        these, and a few mail servers' names that do not resolve would occupy them all.
         """
         loop = asyncio.get_running_loop()
         for ended in [each for each in self.names if each.is_closed()]:
@@ -209,7 +209,7 @@ class Connections:
         raise failure
 
     async def close(self) -> None:
-        """Say goodbye on every idle connection of this event loop."""
+        """Quit and close every idle connection of this event loop."""
         here = asyncio.get_running_loop()
         for place in [each for each in self.pools if each[0] is here]:
             pool = self.pools.pop(place)
@@ -222,8 +222,8 @@ class Connections:
 
 
 def _keep_alive(connection: socket.socket) -> None:
-    """Let it say now and then that it is there: routers forget what is silent for minutes, as it is
-    while a server scans a mail, and of a server that is gone nothing else would tell."""
+    """Turn on TCP keepalive: a connection is silent while a server scans a mail, and routers forget
+    it after minutes; nor would we learn otherwise that the server is gone."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if hasattr(socket, "TCP_KEEPIDLE"):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEP_ALIVE_SECONDS)
@@ -231,7 +231,7 @@ def _keep_alive(connection: socket.socket) -> None:
 
 
 async def _greet(client: SMTP) -> None:
-    """Ask what the server can do, where that is not known (any more)."""
+    """Ask which extensions the server has, unless we know that already."""
     if client.is_ehlo_or_helo_needed:
         try:
             await client.ehlo()
@@ -251,6 +251,6 @@ async def _part(client: SMTP) -> None:
 
 @cache
 def _own_name() -> str:
-    """Our name for EHLO; without asking the DNS, which can take long and tells no more."""
+    """Our name for EHLO, without a DNS look-up, which can take long and tells no more."""
     name = socket.gethostname()
     return name if re.fullmatch(r"[A-Za-z0-9.-]{1,253}", name) else "localhost"

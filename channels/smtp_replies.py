@@ -1,4 +1,4 @@
-"""What a mail server's words mean for a mail: refused for good, for now, and in plain words.
+"""What a mail server's reply means for a mail: refused for good or for now, and why.
 
 Codes: RFC 5321 §4.2, enhanced ones https://www.iana.org/assignments/smtp-enhanced-status-codes.
 """
@@ -17,7 +17,7 @@ from channels.errors import Refused, RefusedForNow, SendError, Unreachable
 from channels.server_words import is_about_recipient
 
 ENHANCED = re.compile(r"\b([245]\.\d{1,3}\.\d{1,3})\b")
-# No such mailbox, or a domain that takes no mail, where a reply begins with it (RFC 2034 §4). Every
+# At the start of a reply (RFC 2034 §4): no such mailbox, or a domain that accepts no mail. Any
 # other code may be about a policy, the sender or the moment.
 NO_MAILBOX = re.compile(r"5\.1\.10?(?![\d.]*\d)")
 _NO_ACCESS = 530
@@ -47,12 +47,12 @@ REASONS: Final = {
 def refusal(code: int, text: str, *, is_to_rcpt: bool = False) -> Refused | RefusedForNow:
     """What a server's negative reply means, by its class; with its enhanced status if it has one.
 
-    Raises nothing. Only a reply to RCPT (`is_to_rcpt`) speaks of the recipient alone. 4yz and what
-    is no reply at all may pass another time (RFC 5321 §4.2.1).
+    Raises nothing. Only a reply to RCPT (`is_to_rcpt`) is about the recipient alone. After 4yz, or
+    a code that is not valid, another attempt may succeed (RFC 5321 §4.2.1).
     """
     said = one_line(text)
     found = ENHANCED.search(said)
-    # 530 speaks of our access (RFC 4954 §6); its enhanced status is often that of a policy.
+    # 530 is about our access (RFC 4954 §6); its enhanced status is often that of a policy.
     named = found[1] if found and code != _NO_ACCESS else str(code)
     if not 500 <= code < 600:
         return RefusedForNow(f"The mail server asks to come back later: {said}", code=named)
@@ -65,7 +65,7 @@ def refusal(code: int, text: str, *, is_to_rcpt: bool = False) -> Refused | Refu
 
 @contextmanager
 def any_yes() -> Iterator[None]:
-    """Read any 2yz as a yes, as 252 to RCPT is: the library knows a few of them.
+    """Take any 2yz for a yes, such as 252 to RCPT: the library only knows some of them.
 
     https://www.rfc-editor.org/rfc/rfc5321#section-4.3.2
     """
@@ -83,7 +83,7 @@ def one_line(text: str) -> str:
 
 
 def refused_login(code: int, text: str) -> Refused | RefusedForNow:
-    """What a failed login means: wrong credentials stay wrong, and asking again locks accounts."""
+    """What a failed login means: wrong credentials stay wrong, and retrying locks accounts."""
     if 400 <= code < 500:
         return refusal(code, text)
     return Refused(
@@ -97,8 +97,8 @@ def cannot_connect(error: Exception) -> SendError:
     if isinstance(error, SMTPAuthenticationError):
         return refused_login(error.code, error.message)
     if isinstance(error, SMTPResponseException):
-        # A greeting or HELO that is refused is about us or the moment, not about the mail. Its
-        # words are not repeated: who names a host must not read what other servers say there.
+        # A refused greeting or HELO is about us or the moment, not about the mail. Its words are
+        # not repeated: whoever configures a host must not read what other servers answer there.
         return RefusedForNow("The mail server takes no mail now.", code=str(error.code))
     if isinstance(cause, ssl.SSLError):
         return RefusedForNow("No trusted TLS connection to the mail server was made.", code="tls")

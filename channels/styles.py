@@ -1,7 +1,7 @@
-"""The styles of a mail, put where mail programs look for them: into the elements.
+"""The styles of a mail, inlined into its elements, where mail programs look for them.
 
 The library takes time for each pair of a selector and an element, for some selectors much more, and
-lets nobody else run meanwhile: what is not surely cheap belongs into a child process
+blocks the whole process meanwhile: what is not certainly cheap is done in a child process
 (`Renderer.inline`).
 """
 
@@ -14,22 +14,22 @@ from typing import Final
 import css_inline
 
 RULES_TIMES_ELEMENTS = 4_000_000
-# What takes a few milliseconds: characters, selectors times tags, that times declarations squared.
+# Up to these it takes milliseconds: characters; selectors × tags; that × declarations squared.
 CHEAP_CHARACTERS, CHEAP_MATCHES, CHEAP_MERGES = 32 * 2**10, 10_000, 20_000_000
-# Parsers take quadratic time for elements within elements and for attributes, and one of them
-# overflows the stack: a mail has hundreds of the first, a few of the others.
+# Parsers take quadratic time for nested elements and for attributes, and one parser overflows the
+# stack. A mail has hundreds of nested elements at most, and few attributes.
 TAGS_AT_MOST, DEPTH_AT_MOST, ATTRIBUTES_AT_MOST = 20_000, 400, 200
-# Parsers do not take every end for one, so depth has a bound that no end tag loosens.
+# Parsers ignore some end tags, so the number of start tags is limited as well.
 OPENED_AT_MOST, ODD_AT_MOST = 8000, 20
 
 STYLE = re.compile(r"<style[\s>]", re.IGNORECASE)
 OPENED = re.compile(r"<(/?)([a-zA-Z][^\s<>/]*)([^<>]*)")
 FOREIGN = frozenset({"svg", "math"})
 QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
-# A tag with < or > in it goes on where one without would have ended.
+# A tag with < or > in it goes on where it seems to end.
 ODD = re.compile(r"<[a-zA-Z][^<>]*(?=<)|=\s*(?:\"[^\"<>]*|'[^'<>]*)>")
 BRACKET = re.compile("[<>]")
-# Elements that have no end, or whose end goes without saying: they are not within one another.
+# Elements that have no end tag, or need none: they do not nest.
 FLAT = frozenset(
     {
         "area", "base", "br", "col", "dd", "dt", "embed", "hr", "img", "input", "li", "link",
@@ -42,12 +42,12 @@ INLINER: Final = css_inline.CSSInliner(
 )
 
 
-# Selectors that look at all brothers and sisters, or hold others; and what could be one, hidden.
+# Selectors that look at all siblings, or contain selectors; and \, which can hide one.
 DEAR: Final = re.compile(r"[~\\]|(?:any|has|is|matches|not|where)\(", re.IGNORECASE)
 
 
 class TooComplex(ValueError):
-    """HTML whose styles cannot be worked in within bounds."""
+    """HTML whose styles cannot be inlined within the limits."""
 
 
 def is_styled(source: str) -> bool:
@@ -56,7 +56,7 @@ def is_styled(source: str) -> bool:
 
 
 def is_cheap(source: str) -> bool:
-    """Whether the styles of HTML are surely worked in within milliseconds."""
+    """Whether the styles of HTML are certainly inlined within milliseconds."""
     matches = source.count("<") * (source.count("{") + source.count(","))
     return (
         len(source) <= CHEAP_CHARACTERS
@@ -67,7 +67,7 @@ def is_cheap(source: str) -> bool:
 
 
 def is_overgrown(source: str) -> bool:
-    """Whether HTML has more tags, or deeper ones, or more attributes, than are worth parsing."""
+    """Whether HTML has too many tags, too deeply nested ones, or too many attributes to parse."""
     if source.count("<") > TAGS_AT_MOST:
         return True
     if _hides_attributes(source):
@@ -77,14 +77,14 @@ def is_overgrown(source: str) -> bool:
     for closing, given, rest in OPENED.findall(source):
         name = given.lower()
         if closing:
-            # An end of what was never opened takes nothing back.
+            # The end tag of an element that was not opened does not count.
             if opened[name]:
                 opened[name] -= 1
                 depth -= 1
             continue
         if len(rest) > ATTRIBUTES_AT_MOST and _attributes(rest) > ATTRIBUTES_AT_MOST:
             return True
-        # In drawings and formulas everything can be within everything.
+        # In drawings and formulas every element can nest.
         is_foreign = is_foreign or name in FOREIGN
         if is_foreign or name not in FLAT:
             opened[name] += 1
@@ -95,7 +95,7 @@ def is_overgrown(source: str) -> bool:
 
 
 def _hides_attributes(source: str) -> bool:
-    """Whether what goes on behind < or > within a tag may be too many attributes."""
+    """Whether tags that contain < or > may have too many attributes after it."""
     for number, odd in enumerate(ODD.finditer(source)):
         end = BRACKET.search(source, odd.end() + 1)
         behind = source[odd.end() + 1 : end.start() if end else None]
@@ -109,12 +109,12 @@ def _attributes(rest: str) -> int:
 
 
 def _words(text: str) -> int:
-    """How many attributes the text can be at most."""
+    """How many attributes the text can have at most."""
     return max(len(re.split(r"[\s/]+", text)), text.count("="))
 
 
 def inline_styles(source: str) -> str:
-    """HTML with the rules of its <style> in the elements' own attributes; raises `TooComplex`.
+    """HTML with the rules of its <style> in the `style` of its elements; raises `TooComplex`.
 
     Media queries stay, nothing is fetched, and HTML without <style> stays as it is.
     """

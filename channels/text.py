@@ -1,4 +1,4 @@
-"""What a text is made of: UTF-16 code units, and characters that no message can hold."""
+"""The characters of a text: how many UTF-16 code units, and which cannot be sent."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def units(text: str) -> int:
 
 
 def is_sendable(text: str) -> bool:
-    """Whether a text holds neither NUL nor half a surrogate pair."""
+    """Whether a text contains neither NUL nor half a surrogate pair."""
     return _UNSENDABLE.search(text) is None
 
 
 def is_control(character: str) -> bool:
-    """Whether a line of a mail's head, or a file's name, may not have it."""
+    """Whether a character is not allowed in a mail header or the name of a file."""
     return unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}

@@ -1,7 +1,7 @@
-"""What a WhatsApp message can hold: text, one file, or a template that the provider keeps.
+"""The content of a WhatsApp message: text, one file, or a template that the provider keeps.
 
 Limits: https://developers.facebook.com/docs/whatsapp/cloud-api/reference/messages
-A person is a phone number or a user id of the business's own ("US.1234", BSUID:
+A person is a phone number, or an id that is valid for one business ("US.1234", BSUID:
 https://developers.facebook.com/documentation/business-messaging/whatsapp/business-scoped-user-ids/).
 """
 
@@ -20,14 +20,14 @@ from channels.model import Attachment, Content, ProviderTemplate
 from channels.text import is_sendable, units
 
 WINDOW = timedelta(hours=24)
-"""How long after a person's last message anything but a template may be sent to them."""
+"""How long after a person's last message we may send them anything but a template."""
 
 CHARACTERS, CAPTION_CHARACTERS = 4096, 1024
 """Counted in UTF-16 code units, the strictest reading of "characters"."""
 
 PREFIX = "whatsapp:"
 
-# Two letters of a country; a user id of a portfolio of businesses has ENT after it.
+# The two letters of a country; in the id of a portfolio of businesses ENT follows.
 _USER_ID = re.compile(r"[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}")
 _CONTENT_SID = re.compile(r"HX[0-9a-fA-F]{32}")
 _NAME = re.compile(r"[a-z0-9_]{1,512}")
@@ -35,7 +35,7 @@ _LANGUAGE = re.compile(r"[a-z]{2,3}(?:_[A-Za-z]{2,4})?")
 # Twilio's: https://www.twilio.com/docs/content/using-variables-with-content-api
 _CONTENT_VARIABLE = re.compile(r"[A-Za-z0-9_]{1,16}")
 _VARIABLE = re.compile(r"[a-z][a-z0-9_]{0,63}")
-# What Meta refuses inside a value with 132012, and an empty one with 131008; Twilio with 21656.
+# Meta refuses these inside a value with 132012, and an empty value with 131008; Twilio with 21656.
 _NOT_IN_VARIABLE = re.compile(r"[\n\r\t]| {5}")
 
 
@@ -78,9 +78,9 @@ _ENDINGS: Final = {
 
 
 def to_address(text: str, country: str | None) -> str | None:
-    """A person's address in its stored form, E.164 or a user id; None where it is none.
+    """A person's address in its stored form, E.164 or a user id; None if it is neither.
 
-    A number without + is read in `country`; a prefix `whatsapp:` is dropped.
+    A number without + is read as one of `country`; a prefix `whatsapp:` is dropped.
     """
     text = text.strip()
     if text[: len(PREFIX)].lower() == PREFIX:
@@ -89,12 +89,12 @@ def to_address(text: str, country: str | None) -> str | None:
 
 
 def is_user_id(address: str) -> bool:
-    """Whether an address is a user id, which no phone has."""
+    """Whether an address is a user id and not a phone number."""
     return _USER_ID.fullmatch(address) is not None
 
 
 def kind(attachment: Attachment) -> Kind:
-    """What WhatsApp shows a file as: by its type, or where it has none by its name."""
+    """What WhatsApp shows a file as: by its type, or, if it has none, by its name."""
     if content_type := bare_type(attachment.content_type):
         return _KINDS.get(content_type, Kind.DOCUMENT)
     name = attachment.filename or attachment.url.partition("?")[0].partition("#")[0]
@@ -108,10 +108,10 @@ def compose(
     *,
     characters: int = CHARACTERS,
 ) -> Content:
-    """The content of a WhatsApp message; raises `ContentError` with all that is wrong.
+    """The content of a WhatsApp message; raises `ContentError` with everything that is wrong.
 
-    With a `template` the text is only what our own log shows. `characters` is a provider's own,
-    lower limit.
+    With a `template` the text is not sent: only our log shows it. `characters` is the limit of a
+    provider that has a lower one.
     """
     body = text or ""
     wrong: list[ContentError] = []
@@ -194,7 +194,7 @@ def _check_components(template: ProviderTemplate) -> None:
 
 
 def _check_names(template: ProviderTemplate) -> None:
-    """Of Meta's, all values are needed; Twilio's templates have others for those left out."""
+    """Meta needs a value for each variable; Twilio's templates have defaults for missing ones."""
     variables = template.variables
     if template.name is None:
         for name in variables:
