@@ -1,8 +1,8 @@
 """Mailgun, the send half: e-mail.
 
-Docs: https://documentation.mailgun.com/docs/mailgun/api-reference/send/mailgun/messages and, for
+Docs: https://documentation.mailgun.com/docs/mailgun/api-reference/send/mailgun/messages and, to ask
 what it took, /events/get-v3-domain_name-events. There is no idempotency key, but the Message-ID is
-ours and the events can be searched for it; they may arrive half an hour late
+ours, and events can be searched by it; an event may be listed half an hour late
 (https://documentation.mailgun.com/docs/mailgun/user-manual/events/event-polling).
 Oddities: a wrong path answers 200 "Mailgun Magnificent API"; a 5xx may come after the mail was
 taken (https://feedback.mailgun.com/users/921341509-marketsmart); 401 is plain text; an inline
@@ -33,7 +33,7 @@ WRONG_PATH: Final = "Mailgun Magnificent API"
 CLOCK_SLACK: Final = timedelta(minutes=5)
 # How long an event may take until it can be found.
 LATEST_EVENT: Final = timedelta(minutes=30)
-# Events of free accounts are kept for a day; what is left is for the question's way.
+# Events of free accounts are kept for a day; the rest is a margin.
 # https://documentation.mailgun.com/docs/mailgun/user-manual/events/
 KEPT: Final = timedelta(hours=20)
 
@@ -44,7 +44,7 @@ CREDENTIALS: Final = {
     "region": re.compile("|".join(API)),
 }
 REQUIRED: Final = ("api_key", "domain")
-# What its events are asked of.
+# What identifies the list of events that is asked.
 IDENTITY: Final = ("domain", "region")
 
 Fields = list[tuple[str, str]]
@@ -64,7 +64,7 @@ def validate_credentials(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def authorize(account: Account, url: str) -> Mapping[str, str]:
-    """Headers to fetch a stored mail or file with: for Mailgun's own hosts alone, else none."""
+    """The headers to fetch a stored mail or file, only for Mailgun's own hosts; else {}."""
     return _authorization(account) if leads_to(url, HOSTS, account.api_url) else {}
 
 
@@ -74,13 +74,13 @@ def _authorization(account: Account) -> dict[str, str]:
 
 
 def base_url(account: Account) -> str:
-    """Where the account's API is: European domains have a place of their own."""
+    """The base URL of the account's API: European domains have another one."""
     own = API.get(account.credentials.get("region", ""), API["us"])
     return (account.api_url or own).rstrip("/")
 
 
 def build(outbound: Outbound) -> Body:
-    """The form of POST /v3/{domain}/messages; raises `Refused` for what cannot be a mail."""
+    """The form of POST /v3/{domain}/messages; raises `Refused` for a message that is no mail."""
     if outbound.channel is not Channel.EMAIL:
         raise Refused(f"Mailgun does not carry {outbound.channel}.", code="channel")
     content = outbound.content
@@ -93,7 +93,7 @@ def build(outbound: Outbound) -> Body:
     if content.html_body:
         fields.append(("html", content.html_body))
     fields += _headers(outbound)
-    # Comes back in the user-variables of every event.
+    # Every event returns it in user-variables.
     fields.append(("v:message_id", str(outbound.message_id)))
     parts = [(f'name="{name}"', value.encode(errors="replace")) for name, value in fields]
     parts += [_file(each) for each in content.attachments]
@@ -103,12 +103,12 @@ def build(outbound: Outbound) -> Body:
 def _headers(outbound: Outbound) -> Fields:
     mail = outbound.mail or Mail(message_id=message_id(outbound))
     named = email.headers(mail) | ({"Reply-To": mail.reply_to} if mail.reply_to else {})
-    # Its documentation writes Message-Id.
+    # Mailgun's documentation spells it Message-Id.
     return [(f"h:{name.title()}", value) for name, value in named.items()]
 
 
 def message_id(outbound: Outbound) -> str:
-    """The Message-ID that we give the mail, without <>: Mailgun's id of it too."""
+    """The Message-ID that we give the mail, without <>: it is also Mailgun's id."""
     if outbound.mail:
         return outbound.mail.message_id
     return f"{outbound.message_id}@{outbound.from_address.rpartition('@')[2]}"
@@ -118,7 +118,7 @@ def _file(attachment: Attachment) -> tuple[str, bytes]:
     kind, name = "attachment", attachment.filename or "attachment"
     if attachment.content_id:
         kind, name = "inline", attachment.content_id
-    # As browsers write it (https://html.spec.whatwg.org/#multipart-form-data).
+    # Escaped as in browsers (https://html.spec.whatwg.org/#multipart-form-data).
     for mark, escaped in (('"', "%22"), ("\r", "%0D"), ("\n", "%0A")):
         name = name.replace(mark, escaped)
     content_type = " ".join((attachment.content_type or "application/octet-stream").split())
@@ -127,7 +127,7 @@ def _file(attachment: Attachment) -> tuple[str, bytes]:
 
 
 def _multipart(parts: list[tuple[str, bytes]]) -> Body:
-    """A form as RFC 7578 has it; the boundary is a digest of all that it must not occur in."""
+    """A form as in RFC 7578; the boundary is a digest of its parts, so none of them contains it."""
     digest = sha256()
     for head, value in parts:
         digest.update(head.encode(errors="replace") + b"\n" + value + b"\n")
@@ -142,7 +142,7 @@ def _multipart(parts: list[tuple[str, bytes]]) -> Body:
 
 
 def read(answer: Answer) -> Sent:
-    """What Mailgun says of a mail that was handed to it; raises a `SendError`."""
+    """Mailgun's answer to a mail; raises a `SendError` if it did not take it."""
     payload = json_object(answer.text)
     if 200 <= answer.status < 300:
         if answer.text.strip().strip('"').startswith(WRONG_PATH):
@@ -173,10 +173,10 @@ def _meaning(status: int) -> str:
 
 
 def read_events(answer: Answer, outbound: Outbound, since: datetime, now: datetime) -> list[Sent]:
-    """The mail with what the listed events say of it, where one does; raises a `SendError`.
+    """The mail with what the listed events say about it, if there are any; raises a `SendError`.
 
-    None is an answer only while every event of that time can be found: before, it is `AnswerLost`,
-    and afterwards `CannotAsk`.
+    If there are none, that only counts while every event since then can be found: before it raises
+    `AnswerLost`, and afterwards `CannotAsk`.
     """
     payload = json_object(answer.text)
     if not 200 <= answer.status < 300:
@@ -187,7 +187,7 @@ def read_events(answer: Answer, outbound: Outbound, since: datetime, now: dateti
     ours = message_id(outbound)
     about = [item for item in items if _message_of(item) == ours]
     if about:
-        # Each is what the webhook would have brought.
+        # Each event is the same as in the webhook.
         told = tuple(Told(event="events", said={"event-data": item}) for item in about)
         return [Sent(external_id=ours, told=told)]
     if now - since < LATEST_EVENT:
@@ -230,11 +230,11 @@ class Mailgun:
         session: aiohttp.ClientSession,
         since: datetime,
     ) -> list[Sent]:
-        """The mail, where Mailgun has an event of it; raises a `SendError`.
+        """The mail, if Mailgun has an event of it; raises a `SendError`.
 
-        Searched by our Message-ID alone, so that no other mail is mistaken for it. Not by its
-        recipient: an address that Mailgun lists in another form (its letters, its domain) would not
-        be found, and the mail sent again.
+        Searched only by our Message-ID, which no other mail has. Not by recipient, too: Mailgun may
+        list the address in another form (case, domain); then the mail would not be found, and would
+        be sent again.
         """
         query = {
             "begin": f"{(since - CLOCK_SLACK).timestamp():.0f}",

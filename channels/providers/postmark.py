@@ -1,10 +1,10 @@
 """Postmark, the send half: e-mail through POST /email.
 
 Docs: https://postmarkapp.com/developer/api/email-api (errors: /api/overview#error-codes).
-There is no idempotency key; our id goes along as metadata, by which Postmark can be asked
-(/api/messages-api) and which its webhooks repeat. It replaces the Message-ID unless X-PM-KeepID
-says not to (https://postmarkapp.com/developer/user-guide/send-email-with-smtp). A refusal is an
-ErrorCode other than 0, even under HTTP status 200.
+There is no idempotency key; our id is sent as metadata, by which Postmark's list can be filtered
+(/api/messages-api), and which its webhooks repeat. Postmark replaces the Message-ID unless
+X-PM-KeepID is true (https://postmarkapp.com/developer/user-guide/send-email-with-smtp). A refusal
+is an ErrorCode other than 0, even with HTTP status 200.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from channels.model import Account, Attachment, Channel, Mail, Outbound, Sent
 
 API: Final = "https://api.postmarkapp.com"
 METADATA = "message_id"
-# Where mails go that name no stream. https://postmarkapp.com/developer/api/message-streams-api
+# The stream of mails that name none. https://postmarkapp.com/developer/api/message-streams-api
 STREAM: Final = "outbound"
 REFERENCES = 20
 
@@ -38,15 +38,15 @@ CREDENTIALS: Final = {
     "message_stream": re.compile(r"[A-Za-z0-9_-]{1,64}"),
 }
 REQUIRED = ("server_token",)
-# What its list is asked of: nothing but a token says which server it is.
+# What identifies the list that is asked: only the token says which server it is.
 IDENTITY: Final = ("server_token", "message_stream")
 
 Record = Mapping[str, Any]
 
-# Maintenance, and too many requests: the same message may pass later.
+# Maintenance and too many requests: the same message may pass later.
 # https://postmarkapp.com/developer/api/overview#error-codes
 RETRYABLE = frozenset({"100", "429"})
-# The recipient is inactive, for whatever reason: its bounces say as much with `Inactive`.
+# The recipient is inactive, for whatever reason; bounces have `Inactive` for that.
 INACTIVE = "406"
 
 REASONS: Final = {
@@ -70,7 +70,7 @@ def validate_credentials(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def build(account: Account, outbound: Outbound) -> bytes:
-    """The body of POST /email; raises `Refused` for what an e-mail cannot be."""
+    """The body of POST /email; raises `Refused` for a message that is no e-mail."""
     if outbound.channel != Channel.EMAIL:
         raise Refused(f"Postmark does not carry {outbound.channel}.", code="channel")
     content, mail = outbound.content, outbound.mail
@@ -106,7 +106,7 @@ def _attachment(attachment: Attachment) -> dict[str, str]:
 
 
 def read(answer: Answer, stream: str = STREAM) -> Sent:
-    """What Postmark says of a message that was handed to a stream of it; raises a `SendError`."""
+    """Postmark's answer to a mail sent in `stream`; raises a `SendError` if it did not take it."""
     payload = json_object(answer.text)
     external_id = payload.get("MessageID")
     if not 200 <= answer.status < 300 or _code(payload) not in {None, "0"}:
@@ -142,7 +142,7 @@ def _code(payload: Record) -> str | None:
 
 
 def read_list(answer: Answer, outbound: Outbound) -> list[Sent]:
-    """The listed messages that carry our id, oldest first; raises a `SendError`."""
+    """The listed messages that have our id, oldest first; raises a `SendError`."""
     payload = json_object(answer.text)
     if answer.status != 200:
         raise _refusal(answer, payload)
@@ -156,7 +156,7 @@ def read_list(answer: Answer, outbound: Outbound) -> list[Sent]:
 
 
 def _is_ours(record: Record, outbound: Outbound) -> bool:
-    """Whether a record carries our id, whatever Postmark made of the filter."""
+    """Whether a record has our id: we do not rely on Postmark's filter."""
     metadata = record.get("Metadata")
     return isinstance(metadata, dict) and metadata.get(METADATA) == str(outbound.message_id)
 
@@ -189,7 +189,7 @@ class Postmark:
         """The messages with the id of `outbound` that Postmark took, oldest first."""
         query = {"count": "500", "offset": "0", f"metadata_{METADATA}": str(outbound.message_id)}
         if stream := account.credentials.get("message_stream"):
-            query["messagestream"] = stream  # else it looks in its default stream alone
+            query["messagestream"] = stream  # else Postmark only lists its default stream
         path = f"/messages/outbound?{urlencode(query)}"
         return read_list(await self._ask(account, session, "GET", path, None), outbound)
 

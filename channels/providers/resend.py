@@ -1,11 +1,11 @@
 """Resend, the send half: e-mail through POST /emails.
 
 Docs: https://resend.com/docs/api-reference/emails/send-email (errors: /api-reference/errors).
-Our id is the Idempotency-Key: for 24 hours the same request again is answered with the id of the
-first (https://resend.com/docs/dashboard/emails/idempotency-keys). It goes along as a tag as well,
-which the webhooks repeat. Oddities: behind Resend is Amazon SES, which puts a Message-ID of its own
-in the place of ours (https://github.com/resend/resend-node/issues/133); a key that may only send
-cannot fetch the mails that come in.
+Our id is the Idempotency-Key: for 24 hours the same request is answered with the id of the first
+(https://resend.com/docs/dashboard/emails/idempotency-keys). It is also sent as a tag, which the
+webhooks repeat. Oddities: Resend sends through Amazon SES, which replaces our Message-ID with its
+own (https://github.com/resend/resend-node/issues/133); an API key that may only send cannot fetch
+received mails.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ API: Final = "https://api.resend.com"
 HOST: Final = re.compile(r"api\.resend\.com")
 TAG: Final = "message_id"
 REFERENCES = 20
-# A key is known for 24 hours; what is left is for the message's way back to the queue's front.
+# A key is known for 24 hours; the rest is for the time until the message is sent again.
 KNOWN: Final = timedelta(hours=20)
 
 CREDENTIALS: Final = {
@@ -39,13 +39,13 @@ CREDENTIALS: Final = {
     "webhook_secret": re.compile(r"(whsec_)?[A-Za-z0-9+/]{8,256}={0,2}"),
 }
 REQUIRED = ("api_key",)
-# Nothing else says whose account it is, by which a repetition is known.
+# The account whose Idempotency-Keys count; only the API key says which one it is.
 IDENTITY: Final = ("api_key",)
 
-# Both say that Resend knows the key: the mail is there, or on its way there.
+# Both mean that Resend knows the Idempotency-Key: it has the mail, or is just taking it.
 BUSY: Final = "concurrent_idempotent_requests"
 CHANGED: Final = "invalid_idempotent_request"
-# What is wrong with a mail was wrong with it the first time, too.
+# Errors in the mail itself, so the first request was refused for them as well.
 ABOUT_THE_MAIL: Final = (413, 422)
 REASONS: Final = {
     BUSY: "Resend is still busy with the first request for this mail.",
@@ -67,7 +67,7 @@ def _problems(values: Mapping[str, str]) -> list[credentials.Problem]:
 
 
 def secret_key(secret: str) -> bytes | None:
-    """The key that signs webhooks, of `whsec_` and its base64; None for what is not base64."""
+    """The key that signs webhooks, decoded from `whsec_` and base64; None if it is not base64."""
     try:
         return b64decode(secret.removeprefix("whsec_"), validate=True)
     except (binascii.Error, ValueError):
@@ -75,7 +75,7 @@ def secret_key(secret: str) -> bytes | None:
 
 
 def authorize(account: Account, url: str) -> Mapping[str, str]:
-    """The headers with which a mail at Resend is fetched; {} for every other host."""
+    """The headers to fetch a mail from Resend; {} for every other host."""
     key = account.credentials.get("api_key")
     if not key or not leads_to(url, HOST, account.api_url):
         return {}
@@ -83,7 +83,7 @@ def authorize(account: Account, url: str) -> Mapping[str, str]:
 
 
 def build(outbound: Outbound) -> bytes:
-    """The body of POST /emails; raises `Refused` for what an e-mail cannot be."""
+    """The body of POST /emails; raises `Refused` for a message that is no e-mail."""
     if outbound.channel != Channel.EMAIL:
         raise Refused(f"Resend does not carry {outbound.channel}.", code="channel")
     content, mail = outbound.content, outbound.mail
@@ -111,7 +111,7 @@ def _attachment(attachment: Attachment) -> dict[str, str]:
 
 
 def read(answer: Answer) -> Sent:
-    """What Resend says of a mail that was handed to it; raises a `SendError`."""
+    """Resend's answer to a mail; raises a `SendError` if it did not take it."""
     payload = json_object(answer.text)
     if 200 <= answer.status < 300:
         external_id = payload.get("id")
@@ -124,11 +124,11 @@ def read(answer: Answer) -> Sent:
     message = REASONS.get(code) or said or f"Resend answered with HTTP status {answer.status}."
     if answer.status == 429:
         raise RefusedForNow(message, code=code, retry_after=retry_after(answer.headers))
-    if code == CHANGED:  # as often as it is sent; the first one's id is not told
+    if code == CHANGED:  # every time that it is sent; Resend does not tell the id of the first
         raise CannotAsk(message, code=code)
     if answer.status >= 500 or answer.status == 408 or code == BUSY:
         raise AnswerLost(message, code=code)
-    # The others are about the key or the domain, which may have changed since the first request.
+    # Others are about the API key or domain, which may have changed since the first request.
     raise (Refused if answer.status in ABOUT_THE_MAIL else NotLookedAt)(message, code=code)
 
 
@@ -173,10 +173,10 @@ class Resend:
     ) -> list[Sent]:
         """Nothing, so that dispatch sends the mail once more, which is how Resend is asked.
 
-        The same request under the same Idempotency-Key makes no second mail, but gives the id of
-        the first. That request cannot be made here, where files are not at hand: without them it
-        would be another mail where the first never arrived. Raises `CannotAsk` once Resend may
-        have forgotten the key.
+        The same request with the same Idempotency-Key makes no second mail, but returns the id of
+        the first. It cannot be made here, where files are not loaded: if the first request never
+        arrived, a mail without its files would be sent. Raises `CannotAsk` once Resend may have
+        forgotten the key.
         """
         if datetime.now(UTC) - since > KNOWN:
             text = "Resend forgets after a day what it took; only its reports can tell."

@@ -1,11 +1,11 @@
 """SendGrid, the send half: e-mail.
 
-Docs: https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send (errors and limits
-beside it). There is no idempotency key, and what was taken can only be asked with a paid add-on:
-`find` raises `CannotAsk`, and the reports, which carry our id in custom_args, tell.
-Oddities: the id is in the header X-Message-Id alone, and sandbox mode gives none (a 200 or 202
-without one is taken all the same, under our own id); webhooks and each Inbound Parse policy have
-keys of their own, so `webhook_public_key` may be several with commas between.
+Docs: https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send (errors and limits are
+next to it). There is no idempotency key, and asking what was taken needs a paid add-on: `find`
+raises `CannotAsk`, and only reports tell, which have our id in custom_args.
+Oddities: the id is only in the header X-Message-Id, and missing in sandbox mode (a 200 or 202
+without one counts as taken, with our own id); webhooks and each Inbound Parse policy have their own
+keys, so `webhook_public_key` may be several, separated by commas.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _problems(values: Mapping[str, str]) -> list[credentials.Problem]:
 
 
 def _without_armour(text: str) -> str:
-    """Keys as SendGrid shows them, also where they came as PEM."""
+    """Keys as SendGrid shows them, if they were given as PEM, too."""
     return "".join(re.sub(r"-----[A-Z ]+-----", "", text).split())
 
 
@@ -67,12 +67,12 @@ def _are_keys(text: str) -> bool:
 
 
 def public_keys(credentials: Mapping[str, str]) -> list[ec.EllipticCurvePublicKey]:
-    """The keys that SendGrid may sign with; raises ValueError where one is none."""
+    """The keys that SendGrid may sign with; raises ValueError if one is not valid."""
     texts = [text for name in KEYS for text in credentials.get(name, "").split(",") if text]
     return [_public_key(text) for text in texts]
 
 
-# To read a key takes as long as to verify with it.
+# Parsing a key takes as long as verifying a signature with it.
 @lru_cache(maxsize=1000)
 def _public_key(text: str) -> ec.EllipticCurvePublicKey:
     try:
@@ -85,13 +85,13 @@ def _public_key(text: str) -> ec.EllipticCurvePublicKey:
 
 
 def base_url(account: Account) -> str:
-    """Where the account's API is: European accounts have a place of their own."""
+    """The base URL of the account's API: European accounts have another one."""
     own = API.get(account.credentials.get("region", ""), API["global"])
     return (account.api_url or own).rstrip("/")
 
 
 def build(outbound: Outbound) -> dict[str, Any]:
-    """The JSON of POST /v3/mail/send; raises `Refused` for what cannot be a mail."""
+    """The JSON of POST /v3/mail/send; raises `Refused` for a message that is no mail."""
     if outbound.channel is not Channel.EMAIL:
         raise Refused(f"SendGrid does not carry {outbound.channel}.", code="channel")
     content = outbound.content
@@ -100,7 +100,7 @@ def build(outbound: Outbound) -> dict[str, Any]:
         "personalizations": [
             {
                 "to": [{"email": outbound.to_address}],
-                # Comes back as a member of every event, beside SendGrid's own.
+                # Every event returns it as a member, next to SendGrid's own.
                 "custom_args": {"message_id": str(outbound.message_id)},
             }
         ],
@@ -129,7 +129,7 @@ def _attachment(attachment: Attachment) -> dict[str, str]:
 
 
 def read(answer: Answer, outbound: Outbound) -> Sent:
-    """What SendGrid says of a mail that was handed to it; raises a `SendError`."""
+    """SendGrid's answer to a mail; raises a `SendError` if it did not take it."""
     if 200 <= answer.status < 300:
         given = answer.headers.get("x-message-id", "").strip()
         if re.fullmatch(r"[!-~]{1,128}", given):
@@ -148,7 +148,7 @@ def read(answer: Answer, outbound: Outbound) -> Sent:
 
 
 def _words(text: str) -> str | None:
-    """The first of SendGrid's own words in an error body; None where the body is not its own."""
+    """The first message in an error body of SendGrid's own; None if the body is not SendGrid's."""
     try:
         payload = json.loads(text)
     except (ValueError, RecursionError):
@@ -205,7 +205,7 @@ class SendGrid:
         _session: aiohttp.ClientSession,
         _since: datetime,
     ) -> list[Sent]:
-        """SendGrid cannot be asked: its Email Activity is a paid add-on, and lags."""
+        """Raises `CannotAsk`: SendGrid's Email Activity is a paid add-on, and lags."""
         raise CannotAsk("SendGrid cannot be asked what it took; its reports tell.", code="no-list")
 
 

@@ -1,10 +1,10 @@
 """Amazon SES, the send half: e-mail through SendEmail of its API v2, as a whole MIME message.
 
 Docs: https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html. Signed with AWS
-Signature Version 4 (`channels.aws`). There is no idempotency key, and no question about what it
-took: an answer that was lost stays lost until SES reports. Our id goes along as a tag, which the
-events of a configuration set repeat. SES puts a Message-ID of its own in the place of ours: what
-the recipient sees is in the detail as `message_id`.
+Signature Version 4 (`channels.aws`). There is no idempotency key, and no way to ask what was taken:
+if an answer is lost, only a report can tell. Our id is sent as a tag, which the events of a
+configuration set repeat. SES replaces our Message-ID with its own: the one that the recipient sees
+is `message_id` in the detail.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def validate_credentials(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def build(account: Account, outbound: Outbound) -> bytes:
-    """The body of POST /v2/email/outbound-emails; raises `Refused` for what no e-mail can be."""
+    """The body of POST /v2/email/outbound-emails; raises `Refused` for what is no mail."""
     if outbound.channel != Channel.EMAIL:
         raise Refused(f"SES does not carry {outbound.channel}.", code="channel")
     body: dict[str, Any] = {
@@ -90,7 +90,7 @@ def build(account: Account, outbound: Outbound) -> bytes:
 
 
 def read(answer: Answer, region: str) -> Sent:
-    """What SES says of a mail that was handed to it; raises a `SendError`."""
+    """The answer of SES to a mail; raises a `SendError` if it did not take it."""
     payload = json_object(answer.text)
     if not 200 <= answer.status < 300:
         raise _refusal(answer, payload)
@@ -107,7 +107,7 @@ def _refusal(answer: Answer, payload: Mapping[str, Any]) -> Refused | RefusedFor
     status, code = answer.status, _code(answer, payload)
     message = words_of(payload.get("message", payload.get("Message")))
     message = message or REASONS.get(code or "") or f"SES answered with HTTP status {status}."
-    # SES's own word that it did nothing: another 5xx may come from what is in between.
+    # SES itself says that it did nothing; another 5xx may come from a proxy in between.
     if status == 429 or (code in RETRYABLE and (status < 500 or status == 503)):
         return RefusedForNow(message, code=code, retry_after=retry_after(answer.headers))
     if status >= 500 or status == 408:
@@ -116,14 +116,14 @@ def _refusal(answer: Answer, payload: Mapping[str, Any]) -> Refused | RefusedFor
 
 
 def _code(answer: Answer, payload: Mapping[str, Any]) -> str | None:
-    """The error's name, of `MessageRejected:http://...` or `com.amazonaws.ses#MessageRejected`."""
+    """The error's name in `MessageRejected:http://...` or `com.amazonaws.ses#MessageRejected`."""
     given = answer.headers.get("x-amzn-errortype") or payload.get("__type")
     name = str(given or "").partition(":")[0].rpartition("#")[2].removesuffix("Exception")
     return name if re.fullmatch(r"[A-Za-z]{1,64}", name) else None
 
 
 def endpoint(region: str) -> str:
-    """SES's own address in a region."""
+    """The base URL of SES in a region."""
     return f"https://email.{region}.amazonaws.com" + (".cn" if region.startswith("cn-") else "")
 
 

@@ -1,11 +1,12 @@
 """SMTP, the send half: mails through the organization's own mail server (RFC 5321, 3207, 4954).
 
-Connections are kept for a short while and shared by the messages of an account. The external id
-is our own Message-ID, which bounces bring back; the reply's queue id is only a hint. Until all of
-the content has left nothing was sent; after that a lost connection leaves it unknown, and a server
-has ten minutes to say what became of it.
-STARTTLS that is wanted and not offered is a refusal, never plain text. With a key, mails are
-signed (DKIM, RFC 6376; the extra [dkim]). There is no way to ask a server what it took.
+Connections are kept open for a short while and shared by the messages of an account. The external
+id is our own Message-ID, which bounces repeat; the queue id in the reply is only a hint. Nothing is
+sent until the whole content has left; if the connection is lost after that, the result is unknown,
+and a server has ten minutes to answer.
+If the account wants STARTTLS and the server does not offer it, the mail is refused, never sent in
+plain text. With a key, mails are signed (DKIM, RFC 6376; the extra [dkim]). There is no way to ask
+a server what it took.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 DOT = re.compile(rb"(?m)^\.")
-# Seconds between two looks at whether a piece of a large mail has left.
+# Seconds between two checks whether a piece of a large mail has left.
 _GLANCE = 0.01
 TLS = ("starttls", "tls", "none")
 
@@ -112,9 +113,9 @@ def _is_loopback(values: Mapping[str, str]) -> bool:
 
 
 def sign(raw: bytes, credentials: Mapping[str, str]) -> bytes:
-    """The mail with its DKIM signature before it; raises `Refused`."""
+    """The mail with its DKIM signature as its first header; raises `Refused`."""
     try:
-        import dkim  # noqa: PLC0415  # an extra, and only where a key is set
+        import dkim  # noqa: PLC0415  # an extra, only needed if a key is set
     except ImportError as error:
         raise Refused(
             "The account has a DKIM key, but the gateway was installed without [dkim].",
@@ -137,13 +138,13 @@ def sign(raw: bytes, credentials: Mapping[str, str]) -> bytes:
 
 @dataclass(slots=True)
 class Phase:
-    """How far a transaction has come, and since when."""
+    """How far a transaction has come, and when it began."""
 
     began: Moment = field(default_factory=Moment.now)
     has_content_left: bool = False
 
     def lost(self, message: str, code: str) -> SendError:
-        """What a connection that is lost now leaves: nothing sent, or nobody knows."""
+        """The error if the connection is lost now: nothing was sent, or it is not known."""
         if self.has_content_left:
             return AnswerLost(message, code=code)
         return RefusedForNow(message, code=code)
@@ -151,7 +152,7 @@ class Phase:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Smtp:
-    """The send half (`channels.model.SendHalf`); `close` when no more is sent."""
+    """The send half (`channels.model.SendHalf`); call `close` when nothing more is sent."""
 
     connections: Connections = field(default_factory=Connections)
 
@@ -162,13 +163,13 @@ class Smtp:
         _session: aiohttp.ClientSession,
         _callback_url: str,
     ) -> Sent:
-        """Hand a message to the mail server in one transaction; raises a `SendError`, also where it
-        is cancelled before all of it has left."""
+        """Hand a message to the mail server in one transaction; raises a `SendError`, also if it is
+        cancelled before the whole content has left."""
         if outbound.mail is None:
             raise Refused("An e-mail has no Message-ID.", code="content")
         raw = await built(_raw, account, outbound)
         limits = self.connections.limits
-        left = outbound.valid_for  # after that it must not leave any more
+        left = outbound.valid_for  # after so many seconds it must not leave any more
         phase = Phase()
         try:
             async with asyncio.timeout(min(limits.begin, left or limits.begin)) as timer:
@@ -196,16 +197,16 @@ class Smtp:
         _session: aiohttp.ClientSession,
         _since: datetime,
     ) -> list[Sent]:
-        """Raises `CannotAsk`: SMTP has no such question."""
+        """Raises `CannotAsk`: SMTP has no way to ask."""
         raise CannotAsk("A mail server cannot be asked what it took.", code="smtp")
 
     async def close(self) -> None:
-        """Say goodbye on every idle connection of this event loop."""
+        """Quit and close every idle connection of this event loop."""
         await self.connections.close()
 
 
 def _raw(account: Account, outbound: Outbound) -> bytes:
-    """The mail as it leaves, signed where the account has a key."""
+    """The mail as it leaves, signed if the account has a key."""
     raw = mime.as_bytes(outbound)
     return sign(raw, account.credentials) if "dkim_private_key" in account.credentials else raw
 
@@ -218,7 +219,7 @@ async def _transact(
     limits: SmtpLimits,
     timer: asyncio.Timeout,
 ) -> str:
-    """MAIL, RCPT, DATA and the content; the server's last words. `timer` ends each phase."""
+    """MAIL, RCPT, DATA and the content; returns the last reply. `timer` limits each phase."""
     options = []
     if client.supports_extension("size"):
         options.append(f"SIZE={len(raw)}")
@@ -232,24 +233,24 @@ async def _transact(
         await client.mail(outbound.from_address, options=options, encoding=encoding)
     with any_yes():
         await client.rcpt(outbound.to_address, encoding=encoding)
-    # Not the library's `data`: it does not tell whether the content had begun to leave.
+    # Not the library's `data`: it does not tell whether the content has begun to leave.
     answer = await client.execute_command(b"DATA")
     if answer.code != SMTPStatus.start_input:
         raise SMTPDataError(answer.code, answer.message)
     if client.protocol is None:
         raise SMTPServerDisconnected("The connection went before the content.")
     content = DOT.sub(b"..", raw) + b".\r\n"
-    # The machine stood still, and with it the clock of time-outs.
+    # The machine was suspended, and time-outs with it.
     if phase.began.age() > limits.begin:
         raise TimeoutError
     transport = client.protocol.transport
     leaving = limits.content + seconds_more(len(raw))
     _allow(timer, leaving)
-    # Listened for from the first piece on: a server may refuse in the middle.
+    # We listen from the first piece on: a server may refuse in the middle.
     answering = asyncio.create_task(client.protocol.read_response(leaving + limits.answer))
     try:
-        # What comes before it listens is dropped by the library, and uvloop may read an answer
-        # before it begins a new task.
+        # The library drops an answer that comes before it listens, and uvloop may read one before
+        # it starts a new task.
         await asyncio.sleep(0)
         await _leave(client.protocol, content, answering, phase)
         _allow(timer, limits.answer)
@@ -267,16 +268,16 @@ async def _transact(
 
 
 def _allow(timer: asyncio.Timeout, seconds: float) -> None:
-    """Let the next phase take so long."""
+    """Let the next phase take so many seconds."""
     timer.reschedule(asyncio.get_running_loop().time() + seconds)
 
 
 async def _leave(
     protocol: SMTPProtocol, content: bytes, answering: asyncio.Task[SMTPResponse], phase: Phase
 ) -> None:
-    """Write the content piece by piece, each when the one before it is nearly gone.
+    """Write the content piece by piece, each when most of the one before has left.
 
-    Raises what the server says, or how the connection ends, before the last piece is written.
+    Raises if the server answers, or the connection ends, before the last piece is written.
     """
     view = memoryview(content)
     for start in range(0, len(view), PIECE):
@@ -284,7 +285,7 @@ async def _leave(
             await asyncio.sleep(_GLANCE)
         if answering.done():
             early = answering.result()
-            # One that says yes to half a mail: nobody knows to what.
+            # If the server says yes to half a mail, nobody knows what it has taken.
             phase.has_content_left = early.code < 400
             raise SMTPDataError(early.code, early.message)
         protocol.write(bytes(view[start : start + PIECE]))
@@ -293,4 +294,4 @@ async def _leave(
 
 half = Smtp()
 MORE_SECONDS: Final = half.connections.limits.total - Limits().total
-"""How much longer than a request over HTTP a mail may take."""
+"""How many seconds longer a mail may take than an HTTP request."""

@@ -1,4 +1,4 @@
-"""Templates and variables in, text out: sandboxed, in child processes where it may be dear.
+"""Rendering of templates: sandboxed, and in child processes if it may be expensive.
 
-`renderer` is what others call; `child` is run by its path.
+Others call `renderer`; `child` is run by its path.
 """

@@ -1,7 +1,8 @@
-"""The child process that renders the templates which may be dear, under limits of the kernel.
+"""The child process that renders templates which may be expensive, under limits of the kernel.
 
-It is run by its path, with `python -I` and an empty environment; reads length-prefixed JSON from
-stdin, answers on stdout, one request at a time, and ends with its stdin: that is, with its parent.
+It is run by its path, with `python -I` and an empty environment. It reads length-prefixed JSON from
+stdin, answers on stdout, one request at a time, and ends when stdin ends, as it does with its
+parent.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any, BinaryIO
 from jinja2.exceptions import TemplateSyntaxError
 
 if "channels" not in sys.modules:
-    # Run by our path: the package is the one that we are in, not another version that is installed.
+    # Run by its path: import the package that contains this file, not another installed version.
     ours = ModuleType("channels")
     ours.__path__ = [str(Path(__file__).parent.parent)]
     sys.modules["channels"] = ours
@@ -41,14 +42,14 @@ CPU_SECONDS = 0.3
 MEMORY_BYTES = 64 * 2**20
 INLINED_CHARACTERS = 4 * 2**20
 INLINING_SECONDS, INLINING_BYTES = 0.7, 256 * 2**20
-"""HTML of two megabytes takes its room; nothing else is done with what comes of it here."""
+"""Inlining needs more, as HTML may have two megabytes; the result is not processed further here."""
 RETIRE_BYTES = 16 * 2**20
-"""A child that has grown by this much ends: caches and fragments, not the next template, did it."""
+"""A child that has grown by this much ends: its caches must not count for the next template."""
 CACHED_TEMPLATES = 64
 
 
 class TooMuchTime(BaseException):
-    """The CPU time of one request is used up; no `except Exception` of a library swallows it."""
+    """The CPU time of one request is used up; a library's `except Exception` does not catch it."""
 
 
 class Worker:
@@ -61,12 +62,12 @@ class Worker:
         self._memory = address_space()
 
     def alarm(self, *_: object) -> None:
-        """Break off what is being computed, if anything is."""
+        """Interrupt the request that is being worked on, if there is one."""
         if self._counting:
             raise TooMuchTime
 
     def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """The reply to one request; `last` says that the child ends after it."""
+        """The reply to one request; with `last` the child ends after it."""
         is_inlining = bool(request.get("inline"))
         seconds = INLINING_SECONDS if is_inlining else CPU_SECONDS
         room = INLINING_BYTES if is_inlining else MEMORY_BYTES
@@ -109,7 +110,7 @@ class Worker:
             return _error("expensive", f"gives more than {OUTPUT_CHARACTERS >> 20} MiB of text")
         except RecursionError as error:
             return _error("failed", "it calls itself too deeply", line=_line(error))
-        except FAILURES as error:  # not only UndefinedError: a gap can lead to any of them
+        except FAILURES as error:  # not only UndefinedError: a missing variable can cause any
             names = missing_names(prepared, request["variables"], html=html)
             if not names and "Undefined" in str(error):  # an operator asked only for its type
                 names = sorted(set(prepared.variables) - set(request["variables"]))
@@ -160,7 +161,7 @@ def _line(error: BaseException) -> int | None:
 
 
 def address_space() -> int:
-    """Bytes of address space that this process has now; 0 where there is no /proc."""
+    """Bytes of address space that this process has now; 0 if there is no /proc."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
     except OSError:
@@ -168,14 +169,14 @@ def address_space() -> int:
 
 
 def limit(memory: int) -> None:
-    """Bind this process to so many bytes of address space (Linux) and 3 s of CPU from now.
+    """Limit this process to so many bytes of address space (Linux) and 2 to 3 s of CPU from now.
 
-    The clock ends a loop inside C when the parent, who would kill us, is gone.
+    The limit of CPU ends a loop in C code if the parent, which would kill us, is gone.
     """
     try:
-        import resource  # noqa: PLC0415  # there is none on Windows
+        import resource  # noqa: PLC0415  # not on Windows
     except ImportError:
-        return  # the parent's clock remains
+        return  # the parent still kills us after a time
     if memory:
         resource.setrlimit(resource.RLIMIT_AS, (memory, resource.RLIM_INFINITY))
     usage = resource.getrusage(resource.RUSAGE_SELF)
@@ -192,7 +193,7 @@ def read_frame(stream: BinaryIO) -> bytes | None:
 
 
 def write_frame(stream: BinaryIO, message: Mapping[str, Any]) -> None:
-    """One message out, lone surrogates and all: the reader judges them."""
+    """Write one message, also with lone surrogates: the reader checks for them."""
     data = json.dumps(message).encode()
     stream.write(len(data).to_bytes(4, "big") + data)
     stream.flush()

@@ -1,4 +1,4 @@
-"""What a template uses and does not get: all of it at once, by name and path."""
+"""The variables that a template uses and does not get: all at once, by name and path."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from jinja2 import Undefined, nodes
 from channels.rendering.sandbox import FAILURES, Prepared, environment, walk
 
 LOOKED_AT = 20_000
-"""So many values are looked at for the place of a gap: some milliseconds."""
+"""How many values are searched to find the path of a missing one: some milliseconds."""
 PLACES, PATH_CHARACTERS = 100, 500
-"""A loop may meet a gap in each of its items, and the keys on the way are the caller's."""
+"""Limits: each item of a loop may lack a value, and the caller chooses the keys in its path."""
 
 
 class Collecting(Undefined):
-    """A kind of Undefined that notes its name where it is used, and goes on with nothing."""
+    """An Undefined that records its name when it is used, and goes on as an empty value."""
 
     __slots__ = ()
     noted: ClassVar[dict[tuple[int, str], None]]
@@ -79,7 +79,7 @@ class Collecting(Undefined):
 
 
 def missing_names(prepared: Prepared, variables: Mapping[str, Any], *, html: bool) -> list[str]:
-    """Every variable that a rendering uses and does not get, what is inside of others with its
+    """Every variable that a rendering uses and does not get; those inside of others with their
     path."""
     noted: dict[tuple[int, str], None] = {}
     places = _places(variables)
@@ -89,7 +89,7 @@ def missing_names(prepared: Prepared, variables: Mapping[str, Any], *, html: boo
         for _ in env.from_string(prepared.tree).generate(variables):
             pass
     except FAILURES:
-        pass  # the rest of the template stumbles over the gaps: what was noted is the answer
+        pass  # because of a missing value: those recorded until then are the answer
     written = dict(_written(prepared.tree))
     names = set()
     for place, name in noted:
@@ -101,7 +101,7 @@ def missing_names(prepared: Prepared, variables: Mapping[str, Any], *, html: boo
 
 
 def _places(variables: Mapping[str, Any]) -> dict[int, tuple[int, str]]:
-    """Of each object and list among the variables what it is in (0: in no other), and as what."""
+    """For each object and list in the variables: its parent (0: none), and its key there."""
     places: dict[int, tuple[int, str]] = {}
     waiting: deque[tuple[int, Any]] = deque([(0, variables)])
     for place, key, value in islice(_inside(waiting), LOOKED_AT):
@@ -127,7 +127,7 @@ def _path(places: Mapping[int, tuple[int, str]], place: int, name: str) -> str:
 
 
 def _written(tree: nodes.Template) -> Iterator[tuple[str, str]]:
-    """Names with the path that the template has for them, for gaps in what is no variable."""
+    """Names with their path in the template, for missing values inside of other things."""
     for end in walk(tree):
         path: list[str] = []
         node = end

@@ -1,6 +1,6 @@
-"""A few child processes that answer one request at a time, and are killed when they are too slow.
+"""A few child processes that answer one request at a time, and are killed if they are too slow.
 
-However this process dies, they end too, because the pipe that they read from closes.
+However this process ends, they end too, because the pipe that they read from is closed.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from typing import Any
 
 from channels.lines import FullError, Places
 
-# By its path: `-I` keeps the environment and the working folder out of its imports.
+# `-I` keeps environment variables and the working folder from affecting its imports.
 COMMAND = (sys.executable, "-I", str(Path(__file__).with_name("child.py")))
 STOP_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PoolLimits:
-    """How many children there are, how many requests may wait; the other limits are in seconds.
+    """How many children there are, and how many requests may wait; other limits are in seconds.
 
     A child that has not answered after `answer` is killed if it has used `cpu` seconds of processor
-    time; one that has used less is on a busy machine, and gets until `starved`.
+    time. If it has used less, the machine is busy, and the child gets `starved` seconds more.
     """
 
     children: int = 2
@@ -45,7 +45,7 @@ class PoolBusy(Exception):
 
 
 class ChildFailed(Exception):
-    """The child was killed because it was too slow, or died over this request."""
+    """The child was killed because it was too slow, or died because of this request."""
 
 
 class Child:
@@ -61,9 +61,9 @@ class Child:
 
     @classmethod
     async def start(cls, command: Sequence[str], limits: PoolLimits) -> Child:
-        """Start one and wait until it can be asked; raises `PoolBusy`.
+        """Start one and wait until it is ready; raises `PoolBusy`.
 
-        It inherits neither our variables, which hold secrets, nor the terminal's signals.
+        It inherits neither our environment, which contains secrets, nor the terminal's signals.
         """
         try:
             process = await asyncio.create_subprocess_exec(
@@ -84,7 +84,7 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        """Whether the process still runs, as far as we have heard."""
+        """Whether the process still runs, as far as we know."""
         return self._process.returncode is None
 
     @property
@@ -93,7 +93,7 @@ class Child:
         return self._process.pid
 
     async def ask(self, request: bytes) -> dict[str, Any]:
-        """The reply to one request; raises `ChildFailed` or `PoolBusy`: this child is spent."""
+        """The reply to one request; after `ChildFailed` or `PoolBusy` this child is unusable."""
         before = _cpu_seconds(self.pid)
         asking = asyncio.create_task(self._ask(request))
         try:
@@ -121,13 +121,13 @@ class Child:
         return await self._stdout.readexactly(int.from_bytes(head, "big"))
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it at once."""
         self._stdin.close()
         if self.alive:
             self._process.kill()
 
     async def stop(self) -> None:
-        """Let it end, or end it; returns when it is gone."""
+        """Let it end, or else kill it; returns when it has ended."""
         self._stdin.close()
         try:
             async with asyncio.timeout(STOP_SECONDS):
@@ -138,7 +138,7 @@ class Child:
 
 
 def _cpu_seconds(pid: int) -> float:
-    """What a process has used of the processor; endless where the system does not tell."""
+    """Seconds of processor time that a process has used; infinite if the system does not tell."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -147,13 +147,13 @@ def _cpu_seconds(pid: int) -> float:
 
 
 class ChildPool:
-    """So many children, each started when it is first wanted; a spent one is replaced at once."""
+    """A number of children, each started when first needed; a spent one is replaced at once."""
 
     def __init__(self, limits: PoolLimits | None = None, command: Sequence[str] = COMMAND) -> None:
         self._limits = limits or PoolLimits()
         self._command = command
         self._places = Places(self._limits.children, room=self._limits.waiting)
-        # One entry for each child that answers nothing just now; None where there is none yet.
+        # One entry for each child that is not busy; None for one that was not started yet.
         self._free: list[asyncio.Task[Child] | None] = [None] * self._limits.children
         self._ending: set[asyncio.Task[None]] = set()
 
@@ -165,7 +165,7 @@ class ChildPool:
 
     @asynccontextmanager
     async def place(self, owner: Hashable = None) -> AsyncIterator[None]:
-        """A place to ask one child, for which owners take turns; raises `PoolBusy`."""
+        """The right to ask one child, for which owners take turns; raises `PoolBusy`."""
         try:
             await self._places.take(owner, self._limits.wait)
         except FullError as error:
@@ -178,7 +178,7 @@ class ChildPool:
             self._places.give(owner)
 
     async def ask(self, request: bytes) -> dict[str, Any]:
-        """Ask whichever child is ready, within a `place`; raises `PoolBusy` or `ChildFailed`."""
+        """Ask a child that is ready, inside of `place`; raises `PoolBusy` or `ChildFailed`."""
         task, spent = self._take(), True
         try:
             child = await asyncio.shield(task)
@@ -189,20 +189,20 @@ class ChildPool:
             self._free.append(self._replace(task) if spent else task)
 
     def _take(self) -> asyncio.Task[Child]:
-        """A child that is ready, or else one that is starting, or else a new one."""
+        """A child that is ready, else one that is starting, else a new one."""
         task = max(reversed(self._free), key=lambda task: 0 if task is None else 1 + task.done())
         self._free.remove(task)
         if task is None or (task.done() and (task.exception() or not task.result().alive)):
-            return self._start()  # what was there died while it waited
+            return self._start()  # not started yet, or died while it was idle
         return task
 
     def _start(self) -> asyncio.Task[Child]:
         return asyncio.create_task(Child.start(self._command, self._limits))
 
     def _replace(self, task: asyncio.Task[Child]) -> asyncio.Task[Child] | None:
-        """What stands for a child that is not to be asked again; None where none can start."""
+        """The entry in place of a spent child; None if it could not be started."""
         if not task.done():
-            return task  # the caller went away while it was starting
+            return task  # the caller was cancelled while the child was starting
         if task.cancelled() or task.exception():
             return None
         child = task.result()

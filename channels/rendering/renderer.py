@@ -1,14 +1,14 @@
-"""Templates and variables in, text out: sandboxed, strict, and bounded in time and memory.
+"""Rendering of templates: sandboxed, strict, and bounded in time and memory.
 
 RenderError
 ├── TemplateError      the template itself is wrong: syntax, or something that it may not do
 ├── MissingVariables   the template uses variables that it was not given
-├── TooExpensive       compiling or rendering passed a limit of time, memory or length
+├── TooExpensive       compiling or rendering exceeded a limit of time, memory or length
 └── RendererBusy       too many renderings wait: not the template's fault, try again
 
-A source goes to a child process first (`child.py`), which compiles it, renders it,
-and says whether it is provably cheap. From then on a cheap one is rendered in this process; the
-event loop never runs any other template code.
+A source first goes to a child process (`child.py`), which compiles it, renders it, and tells
+whether it is provably cheap. From then on a cheap one is rendered in this process; no other
+template code runs in the event loop.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from channels.rendering.pool import ChildFailed, ChildPool, PoolBusy
 SOURCE_CHARACTERS = 512 * 2**10
 VARIABLES_BYTES = 2**20
 IN_PROCESS_COST = 16 * 2**10
-"""Bytes of variables times nodes of the template that may be rendered here: some 50 ms at worst."""
+"""Bytes of variables times nodes of the template up to which it is rendered in this process: some
+50 ms at worst."""
 KNOWN_SOURCES = 2048
 KNOWN_TEMPLATES = 512
 
@@ -60,7 +61,7 @@ class MissingVariables(RenderError):
 
 
 class TooExpensive(RenderError):
-    """The template takes more time, memory or room than a message may."""
+    """The template takes more time or memory, or gives a longer text, than allowed."""
 
 
 class RendererBusy(RenderError):
@@ -69,7 +70,7 @@ class RendererBusy(RenderError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Analysis:
-    """What is known of a source that may run: the variables that it uses, sorted."""
+    """A valid source: the variables that it uses, sorted, and its size if it is provably cheap."""
 
     variables: tuple[str, ...]
     nodes: int = 0
@@ -88,15 +89,15 @@ class Renderer:
         self._owner: Hashable = None
 
     def within(self, seconds: float, owner: Hashable = None, *, used: float = 0) -> Renderer:
-        """This renderer for one request: its child processes may take `seconds` in all, from now,
-        less those that it has `used`.
+        """This renderer for one request: child processes may take `seconds` in all, from now, less
+        those that the request has already `used`.
 
-        After that they raise `TooExpensive`, or `RendererBusy` if most of that time was spent
+        After that it raises `TooExpensive`, or `RendererBusy` if most of that time was spent
         waiting for a turn; simple templates are still rendered. While the children are busy,
         owners take turns.
         """
         until = asyncio.get_running_loop().time() + seconds - used
-        # What `copy` makes, in a quarter of the time: each request has one.
+        # The same as `copy`, in a quarter of the time: this runs for each request.
         limited = object.__new__(type(self))
         vars(limited).update(vars(self), _seconds=seconds, _until=until, _owner=owner, _waited=0.0)
         return limited
@@ -123,7 +124,7 @@ class Renderer:
         return known
 
     async def render(self, source: str, variables: Mapping[str, Any], *, html: bool = False) -> str:
-        """The text that a source gives with variables of JSON's types; raises `RenderError`."""
+        """The text of a source with these variables (JSON types); raises `RenderError`."""
         data = _json(variables)
         if _is_plain(source):
             return source
@@ -138,11 +139,11 @@ class Renderer:
         return _checked(reply["text"])
 
     def _render_here(self, key: bytes, source: str, data: bytes, *, html: bool) -> str | None:
-        """The text of a simple template, or None where the child has to say what is wrong."""
+        """The text of a simple template; None if it fails: the child then says why."""
         template = self._templates.get(key)
         if template is None:
             template = self._environments[html].from_string(source)
-            # A plain dict: Jinja's own ChainMap makes each rendering take three times as long.
+            # A plain dict: with Jinja's own ChainMap each rendering takes three times as long.
             template.globals = dict(template.globals)
             _remember(self._templates, key, template, KNOWN_TEMPLATES)
         self._templates.move_to_end(key)
@@ -156,7 +157,7 @@ class Renderer:
     async def inline(self, source: str) -> str:
         """HTML with its styles inlined (`channels.styles`), in a child; raises `RenderError`.
 
-        `TooExpensive` where the child would need too long, `RendererBusy` where none is free.
+        `TooExpensive` if it takes the child too long, `RendererBusy` if no child is free.
         """
         try:
             reply = await self._child({"source": source, "inline": True})
@@ -195,10 +196,10 @@ class Renderer:
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        """A place in the pool; what a request does between its renderings is no wait for one."""
+        """A place in the pool; counts only the time that the request waits for it."""
         since = time.monotonic()
         if self._until is not None and self._until <= asyncio.get_running_loop().time():
-            raise TimeoutError  # before a child begins, which would have to be replaced
+            raise TimeoutError  # before a child starts working and would have to be replaced
         async with AsyncExitStack() as stack:
             try:
                 await stack.enter_async_context(self._pool.place(self._owner))
@@ -215,7 +216,7 @@ class Renderer:
         return known
 
     def _learn(self, key: bytes, reply: Mapping[str, Any]) -> Analysis:
-        """Remember the child's analysis of a source; raises the error that it reports."""
+        """Remember the child's analysis of a source; raises the error that the child reports."""
         if "error" in reply:
             error = _error(reply)
             if isinstance(error, TemplateError):
@@ -278,7 +279,7 @@ def _remember(cache: OrderedDict[bytes, Any], key: bytes, value: object, most: i
 
 
 def _error(reply: Mapping[str, Any]) -> RenderError:
-    """The child's complaint as an exception of ours."""
+    """The child's error as an exception."""
     line = reply.get("line")
     where = "" if line is None else f" on line {line}"
     reason = str(reply["message"]).strip().rstrip(".")

@@ -1,8 +1,8 @@
 """What a template may do, and which templates are provably cheap.
 
-Jinja's sandbox keeps a template from our objects, not from our time and memory: constant folding
-alone can take seconds and hundreds of megabytes. So only a small part of the language is let run
-in this process; the rest runs in a child (`child.py`).
+Jinja's sandbox protects our objects, not our time and memory: constant folding alone can take
+seconds and hundreds of megabytes. So only a small part of the language may run in this process; the
+rest runs in a child (`child.py`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FAILURES = (
     TypeError,
     ValueError,
 )
-"""What a template can raise by what it says; anything else ends the child."""
+"""The exceptions that a template can cause; any other ends the child."""
 
 GLOBALS = ("range", "dict", "namespace")
 UNSAFE_FILTERS = ("attr", "pprint")
@@ -67,7 +67,7 @@ class TooMuchText(Exception):
 class Prepared:
     """A source that may run: its tree, the variables it uses, and how cheap it is.
 
-    `nodes` is the size of a simple tree (see `simple_nodes`), 0 where the tree is not simple.
+    `nodes` is the size of a simple tree (see `simple_nodes`), 0 if the tree is not simple.
     """
 
     tree: nodes.Template
@@ -79,8 +79,8 @@ class Prepared:
 def printable(_context: Context, value: object) -> object:
     """Let only data be printed: never a function, a generator, or null as the word None.
 
-    Taking the context has a second effect that we want: the compiler then folds no constants
-    into the output (https://github.com/pallets/jinja/blob/3.1.6/src/jinja2/compiler.py#L1420).
+    It takes the context because the compiler then folds no constants into the output
+    (https://github.com/pallets/jinja/blob/3.1.6/src/jinja2/compiler.py#L1420).
     """
     if isinstance(value, (str, int, float, Undefined)):
         return value
@@ -106,12 +106,12 @@ def _check_data(value: object) -> None:
 
 
 def environment(*, html: bool, undefined: type[Undefined] = StrictUndefined) -> Environment:
-    """The one Jinja environment of this project; `html` escapes what variables bring."""
+    """The Jinja environment of this project; with `html` the values of variables are escaped."""
     return Environment(html=html, undefined=undefined)
 
 
 class Environment(ImmutableSandboxedEnvironment):
-    """Jinja without what leads out of a template: no imports, no constant folding, few globals."""
+    """Jinja with fewer features: no imports, no constant folding, few globals."""
 
     def __init__(self, *, html: bool, undefined: type[Undefined]) -> None:
         super().__init__(
@@ -136,7 +136,7 @@ def prepare(source: str, env: Environment) -> Prepared:
 
 
 def certain_text(source: str) -> str:
-    """The text that a short source gives whatever its variables are; "" where it cannot be read."""
+    """The text of a short source that does not depend on variables; "" if it cannot be parsed."""
     try:
         tree = environment(html=False).parse(source)
     except FAILURES:
@@ -157,7 +157,7 @@ def walk(tree: nodes.Node) -> Iterator[nodes.Node]:
 
 
 def check(tree: nodes.Template, env: Environment) -> None:
-    """Refuse by name, before any rendering, what the sandbox would refuse or not know."""
+    """Refuse, before any rendering and by name, what the sandbox would refuse or not know."""
     for node in sorted(walk(tree), key=lambda node: node.lineno or 0):
         reason = None
         if isinstance(node, IMPORTS):
@@ -181,8 +181,8 @@ def _constant(node: nodes.Node) -> str:
 def simple_nodes(source: str, tree: nodes.Template) -> int:
     """The number of nodes of a tree that provably renders cheaply, or 0.
 
-    No loop, no call, no arithmetic and no filter that multiplies: what is left costs at most
-    the number of nodes times the size of the variables, and may run where the event loop runs.
+    Without loops, calls, arithmetic and filters that multiply, rendering costs at most the number
+    of nodes times the size of the variables, and may run in the event loop.
     """
     if len(source) > SIMPLE_SOURCE_CHARACTERS:
         return 0
@@ -197,7 +197,7 @@ def simple_nodes(source: str, tree: nodes.Template) -> int:
 def _modest(node: nodes.Node) -> bool:
     match node:
         case nodes.Filter(name="e" | "escape", node=nodes.Node() as inner):
-            # Escaping what is escaped grows it again and again.
+            # A text that is escaped again grows each time.
             return not any(isinstance(each, nodes.Filter) for each in walk(inner))
         case nodes.Filter():
             return node.name in SIMPLE_FILTERS and _modest_arguments(node)
@@ -210,7 +210,7 @@ def _modest(node: nodes.Node) -> bool:
 
 
 def _modest_arguments(node: nodes.Filter | nodes.Test) -> bool:
-    """Constants within reason: `round(9, "ceil")` would repeat a text ten to the ninth times."""
+    """Whether arguments are harmless: `round(9, "ceil")` would repeat a text 10⁹ times."""
     if node.dyn_args is not None or node.dyn_kwargs is not None:
         return False
     if isinstance(node, nodes.Filter) and node.name in {"default", "d"}:
@@ -227,7 +227,7 @@ def _modest_arguments(node: nodes.Filter | nodes.Test) -> bool:
 
 
 def bounded(chunks: Iterator[str]) -> Iterator[str]:
-    """The chunks of a rendering as long as they stay within the limit; raises `TooMuchText`."""
+    """The chunks of a rendering up to the limit; raises `TooMuchText` if there is more."""
     left = OUTPUT_CHARACTERS
     for chunk in chunks:
         left -= len(chunk)

@@ -1,9 +1,9 @@
 """Meta, the send half: WhatsApp through the Cloud API.
 
 Docs: https://developers.facebook.com/docs/whatsapp/cloud-api/reference/messages
-(errors: `reasons`). There is no idempotency key and no way to ask what was taken, so a POST goes
-out exactly once, and only reports tell of one whose answer was lost; they carry our id
-(`biz_opaque_callback_data`). Numbers go without +; a user id (BSUID) goes in `recipient`.
+(errors: `reasons`). There is no idempotency key and no way to ask what was taken, so each POST is
+sent exactly once. If its answer is lost, only a report, which contains our id
+(`biz_opaque_callback_data`), can tell. Numbers have no +; a user id (BSUID) goes into `recipient`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = (
 API: Final = "https://graph.facebook.com"
 # Until July 2028: https://developers.facebook.com/docs/graph-api/changelog
 VERSION: Final = "v25.0"
-# Where an id of a file is looked up, and where the file then is.
+# The URL under which the id of a file is looked up; and the hosts of files.
 _LOOKED_UP: Final = re.compile(r"https?://graph\.facebook\.com/")
 MEDIA_HOSTS: Final = re.compile(r"graph\.facebook\.com|lookaside\.fbsbx\.com")
 
@@ -53,7 +53,7 @@ def validate_credentials(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def authorize(account: Account, url: str) -> Mapping[str, str]:
-    """The headers with which a file is fetched: the token for Meta's hosts and `api_url` alone."""
+    """The headers to fetch a file: the token, only for Meta's hosts and `api_url`; else {}."""
     token = account.credentials.get("access_token")
     if not token or not leads_to(url, MEDIA_HOSTS, account.api_url):
         return {}
@@ -61,7 +61,7 @@ def authorize(account: Account, url: str) -> Mapping[str, str]:
 
 
 def is_message_id(external_id: str) -> bool:
-    """Whether an id is one of WhatsApp's own, by which alone Meta finds what is quoted."""
+    """Whether an id is one of WhatsApp's own: Meta finds a quoted message only by such an id."""
     return external_id.startswith("wamid.")
 
 
@@ -99,7 +99,7 @@ def _media(attachment: Attachment, caption: str) -> tuple[str, dict[str, str]]:
     kind = whatsapp.kind(attachment)
     part = {"link": attachment.url}
     if caption and kind in {Kind.AUDIO, Kind.STICKER}:
-        # It was accepted as a file of no known type: these show no text, which must not be lost.
+        # Its type was not known when it was accepted. These kinds show no text, so as a document.
         kind = Kind.DOCUMENT
     if caption:
         part["caption"] = caption
@@ -119,7 +119,7 @@ def _template(template: ProviderTemplate) -> dict[str, Any]:
 
 
 def _parameters(variables: Mapping[str, str]) -> list[dict[str, str]]:
-    """Numbered values in the order of their numbers, others by their names."""
+    """Numbered values in the order of their numbers, others with their names."""
     if all(name.isdecimal() for name in variables):
         ordered = sorted(variables.items(), key=lambda pair: int(pair[0]))
         return [{"type": "text", "text": value} for _, value in ordered]
@@ -129,7 +129,7 @@ def _parameters(variables: Mapping[str, str]) -> list[dict[str, str]]:
 
 
 def read(answer: Answer) -> Sent:
-    """What Meta says of a message that was handed to it; raises a `SendError`."""
+    """Meta's answer to a message; raises a `SendError` if it did not take it."""
     given = json_object(answer.text)
     error = given.get("error")
     if isinstance(error, dict) or not 200 <= answer.status < 300:
@@ -157,7 +157,7 @@ def _refusal(answer: Answer, error: object) -> Refused | RefusedForNow | AnswerL
     is_later = _passes(error)
     if not is_later and explain(code) is not None:
         return Refused(message, code=code)
-    # With an error of its own Meta says that it did not take the message.
+    # An error code of Meta's own means that it did not take the message.
     if is_later or status == 429 or (status in {500, 503} and code is not None):
         return RefusedForNow(message, code=code, retry_after=retry_after(answer.headers))
     if status >= 500 or status == 408:
@@ -171,7 +171,7 @@ def _passes(error: object) -> bool:
 
 
 def may_pass(answer: bytes) -> bool:
-    """Whether the error that Meta answers where a file is fetched may pass, whatever its status."""
+    """Whether Meta's error for a file that we fetch is temporary, whatever the HTTP status."""
     return _passes(json_object(answer).get("error"))
 
 
@@ -222,9 +222,9 @@ class Meta:
 
 
 def file_url(asked: str, answer: bytes) -> str | None:
-    """Where a file is: what Meta answers for its id is JSON that names the URL, whatever type it is
-    said to be (the Graph API's is text/javascript at times). "" where it names none; None where a
-    file itself was asked for.
+    """The URL of a file: for its id Meta answers JSON that names it, whatever the content type (the
+    Graph API sometimes says text/javascript). "" if it names none; None if `asked` is the URL of
+    the file itself.
 
     https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media#get-media-url
     """

@@ -1,7 +1,7 @@
-"""What Meta's error codes mean: which may pass later, and plain words for staff.
+"""What Meta's error codes mean: which are temporary, and plain words for staff.
 
 https://developers.facebook.com/docs/whatsapp/cloud-api/support/error-codes. The code counts, not
-the HTTP status (a rate limit comes with 400 or 403); most errors come later, as statuses.
+the HTTP status (a rate limit has 400 or 403); most errors come later, in status reports.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 
 # The recipient wants no more marketing messages.
 OPTED_OUT: Final = "131050"
-# Limits, maintenance, and what Meta calls temporary: the same message may pass later.
+# Limits, maintenance, and errors that Meta calls temporary: the same message may pass later.
 RETRYABLE: Final = frozenset(
     {
         "2", "4", "613", "80007", "130429", "131000", "131016", "131048", "131053", "131056",
@@ -70,14 +70,14 @@ REASONS: Final = {
     "133004": "Meta's server is not available for a moment.",
     "133010": "The business number is not registered at WhatsApp.",
     "133016": "The business number was registered too often in a short time.",
-    # The others of seven digits are about registrations, migrations and the making of templates.
+    # The other codes of seven digits are about registrations, migrations and creating templates.
     "2494100": "The business number is in maintenance at Meta.",
 }
 _PERMISSION = re.compile(r"2\d\d")  # 200 to 299, all about permissions
 
 
 def explain(code: str | None) -> str | None:
-    """What one of Meta's error codes means, in plain words; None for one we have no words for."""
+    """The meaning of one of Meta's error codes in plain words; None if we have no words for it."""
     if code and _PERMISSION.fullmatch(code):
         return REASONS["10"]
     return REASONS.get(code or "")
@@ -86,7 +86,7 @@ def explain(code: str | None) -> str | None:
 def read_error(error: object) -> tuple[str | None, str | None]:
     """Code and words of one of Meta's errors, in an answer or in a report.
 
-    Our own words, and what Meta says of this case, which often names the part at fault.
+    Our own words, followed by Meta's details, which often name the part at fault.
     """
     if not isinstance(error, dict):
         return None, None

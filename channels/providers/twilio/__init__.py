@@ -2,9 +2,9 @@
 
 Docs: https://www.twilio.com/docs/messaging/api/message-resource and
 https://www.twilio.com/docs/voice/api/call-resource (errors: /docs/api/errors).
-There is no idempotency key, so a POST goes out exactly once. The library's `Client` gives
-authentication and headers, over a client of ours (`transport`); answers are read by `answers`,
-codes explained by `reasons`.
+There is no idempotency key, so each POST is sent exactly once. The library's `Client` provides
+authentication and headers, over an HTTP client of ours (`transport`); `answers` reads answers,
+`reasons` explains codes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = (
     "explain", "half", "read", "sibling", "validate_credentials",
 )  # fmt: skip
 
-# Twilio retries a 5xx only when the URL's fragment says so
+# Twilio repeats a callback after a 5xx only if the URL's fragment says so
 # https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides
 RETRIES: Final = "#rc=5&rp=all"
 
@@ -46,7 +46,8 @@ CREDENTIALS: Final = {
     "messaging_service_sid": re.compile(r"[A-Za-z0-9]{1,64}"),
 }
 REQUIRED = ("account_sid", "auth_token")
-# Whose list is asked; a service's messages are known by it while it has chosen no sender.
+# What identifies the list that is asked. Messages of a service are recognized by it while it has
+# not chosen a sender.
 IDENTITY: Final = ("account_sid", "messaging_service_sid")
 
 
@@ -95,7 +96,7 @@ class Twilio:
     ) -> list[Sent]:
         """The messages or calls like `outbound` that Twilio took since then, oldest first.
 
-        Raises `AnswerLost` also when there are more records than we look through.
+        Raises `AnswerLost` also if there are more records than we look through.
         """
         asking = client(account, session, self.limits)
         if outbound.channel is Channel.CALL:

@@ -1,4 +1,4 @@
-"""What Twilio's answers say, read as values: taken, refused, refused for now, or lost."""
+"""Twilio's answers as values: taken, refused, refused for now, or lost."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from channels.providers.twilio.reasons import OPT_OUTS, RETRYABLE, explain
 
 Record = Mapping[str, object]
 
-# What is kept of an answer, of a message and of a call.
+# The members of an answer that are kept, of messages and calls.
 TOLD = (
     "status", "num_segments", "num_media", "price", "price_unit", "from",
     "messaging_service_sid", "error_code", "error_message", "date_created",
 )  # fmt: skip
 TOLD_CHARACTERS = 200
-# The statuses that say more than that Twilio has it. No callback follows for the first one, and for
-# those of a message whose answer was lost it may have come to nothing.
+# The statuses that say more than that Twilio has it. No callback follows for the status that the
+# first answer has; if that answer was lost, callbacks may have been lost as well.
 # https://www.twilio.com/docs/messaging/guides/outbound-message-status-in-status-callbacks
 OUTCOMES: Final = {
     "messages": frozenset(
@@ -43,15 +43,15 @@ class Page:
     next_uri: str | None
 
     def ends_before(self, moment: datetime) -> bool:
-        """Whether every record of this page is older."""
+        """Whether every record of this page is older than that."""
         dates = [parse_date(each.get("date_created")) for each in self.records]
         return all(date is not None and date < moment for date in dates)
 
 
 def read(answer: Response, name: str) -> Sent:
-    """What Twilio says of a message or call that it was handed; raises a `SendError`.
+    """Twilio's answer to a message or call; raises a `SendError` if it did not take it.
 
-    `name` is that of the list which it is in.
+    `name` is that of the list: "messages" or "calls".
     """
     payload = _payload(answer)
     if 200 <= answer.status_code < 300:
@@ -63,7 +63,7 @@ def read(answer: Response, name: str) -> Sent:
 
 
 def read_record(payload: object, name: str) -> Sent | None:
-    """One of Twilio's records of `messages` or `calls`, None for what is none."""
+    """A record of the list `name`; None if this is not one."""
     if not isinstance(payload, Mapping):
         return None
     sid = payload.get("sid")
@@ -76,7 +76,7 @@ def read_record(payload: object, name: str) -> Sent | None:
 
 
 def _plain(value: object) -> str | int | None:
-    """What is worth keeping: texts, and numbers that every program can read."""
+    """A value if it is worth keeping: a text, or a number that every program can read."""
     if isinstance(value, str):
         return value[:TOLD_CHARACTERS]
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53:
@@ -85,7 +85,7 @@ def _plain(value: object) -> str | int | None:
 
 
 def _outcome(record: Record, sid: str, name: str) -> Told:
-    """A record's status as a callback would bring it."""
+    """A record's status in the form of a callback."""
     if name == "calls":
         said = {
             "CallSid": sid,
@@ -99,7 +99,7 @@ def _outcome(record: Record, sid: str, name: str) -> Told:
         "MessageStatus": record["status"],
         "To": _plain(record.get("to")),
         "ErrorCode": code,
-        # Callbacks hardly ever have the words, and with other words it would be another failure.
+        # Callbacks hardly ever have this text, and with it the same failure would look like two.
         "ErrorMessage": None if explain(str(code)) else _plain(record.get("error_message")),
     }
     return Told(event="status", said=said, at=parse_date(record.get("date_updated")))
@@ -115,7 +115,7 @@ def read_page(answer: Response, name: str = "messages") -> Page:
     if not isinstance(records, list):
         raise AnswerLost(f"Twilio's list of {name} cannot be read.", code="unreadable")
     following = payload.get("next_page_uri")
-    # A path and nothing else: the credentials go to no other host.
+    # Only a path: the credentials must not go to another host.
     is_path = isinstance(following, str) and following.startswith("/")
     return Page(
         records=[each for each in records if isinstance(each, dict)],
@@ -146,7 +146,7 @@ def _payload(answer: Response) -> object:
 
 
 def _error(payload: object) -> tuple[str | None, str | None]:
-    """Code and words of an error body, each only where it is what Twilio documents."""
+    """Code and words of an error body, each only if it has the form that Twilio documents."""
     if not isinstance(payload, dict):
         return None, None
     code, words = payload.get("code"), payload.get("message", payload.get("title"))

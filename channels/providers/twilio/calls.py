@@ -1,7 +1,8 @@
-"""Phone calls: the Calls resource, with what is said on the phone in the request itself.
+"""Phone calls: the Calls resource, with the spoken text in the request itself.
 
-Docs: https://www.twilio.com/docs/voice/api/call-resource. Several events need the parameter
-repeated; `answered` is told as CallStatus in-progress, and every end as `completed`'s callback.
+Docs: https://www.twilio.com/docs/voice/api/call-resource. For several events the parameter is
+repeated; the callback of `answered` has the CallStatus in-progress, and that of `completed` comes
+however the call ends.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ EVENTS: Final = ("initiated", "ringing", "answered", "completed")
 
 
 def sibling(url: str, event: str, **query: str) -> str:
-    """The webhook URL of another event: its last part replaced, and `query` added to its own."""
+    """The webhook URL of another event: its last part is replaced, and `query` is added."""
     bare, hash_mark, fragment = url.partition("#")
     path, question_mark, own = bare.partition("?")
     path = f"{path.rpartition('/')[0]}/{event}"
@@ -31,7 +32,7 @@ def sibling(url: str, event: str, **query: str) -> str:
 def build(outbound: Outbound, callback_url: str) -> Form:
     """The parameters of POST /Calls.json."""
     plan = outbound.content.call or CallPlan()
-    # Whoever presses it is thanked in the voice of the call.
+    # Whoever presses the digit is thanked in the voice of the call.
     asks = {"confirm": plan.confirm, **spoken_as(plan)} if plan.confirm is not None else {}
     form: Form = {
         "To": outbound.to_address,
@@ -43,7 +44,7 @@ def build(outbound: Outbound, callback_url: str) -> Form:
     if plan.timeout is not None:
         form["Timeout"] = str(plan.timeout)
     if plan.detect_machine:
-        # In the background: who answers is not kept waiting, and hears all of it.
+        # In the background: whoever answers does not have to wait, and hears the whole text.
         form |= {
             "MachineDetection": "Enable",
             "AsyncAmd": "true",
@@ -53,16 +54,16 @@ def build(outbound: Outbound, callback_url: str) -> Form:
 
 
 def list_url(account: Account, outbound: Outbound) -> str:
-    """Where the calls from this sender to this recipient are listed.
+    """The URL of the list of calls from this sender to this recipient.
 
-    StartTime is no filter here: it is empty while a call is queued.
+    Not filtered by StartTime: it is empty while a call is queued.
     """
     asked = {"To": outbound.to_address, "From": outbound.from_address, "PageSize": PAGE_SIZE}
     return resource(account, "Calls") + "?" + urlencode(asked)
 
 
 def matches(record: Record, outbound: Outbound, since: datetime) -> bool:
-    """Whether one of Twilio's records is this call, made since then; its text is not told."""
+    """Whether a record may be this call, made since then; Twilio does not list the text."""
     return (
         record.get("direction") == "outbound-api"
         and record.get("from") == outbound.from_address

@@ -1,7 +1,7 @@
 """SMS, MMS and WhatsApp: the Messages resource.
 
-Docs: https://www.twilio.com/docs/messaging/api/message-resource. WhatsApp's addresses carry the
-prefix `whatsapp:`, also user ids without a number (`whatsapp:US.1234`).
+Docs: https://www.twilio.com/docs/messaging/api/message-resource. WhatsApp addresses have the prefix
+`whatsapp:`, and so do user ids (`whatsapp:US.1234`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from channels.sms import letters
 
 LONGEST_VALIDITY: Final = 36_000
 PREFIX: Final = {Channel.SMS: "", Channel.WHATSAPP: "whatsapp:"}
-# How a messaging service's senders and recipients are written where it sends over RCS.
+# The prefix of senders and recipients if a messaging service sends over RCS.
 RCS: Final = "rcs:"
 TRIAL_PREFIX = "Sent from your Twilio trial account - "
 
@@ -27,14 +27,14 @@ Form = dict[str, str | list[str]]
 
 
 def address(channel: Channel, number: str) -> str:
-    """A number in the form that Twilio wants; raises `Refused` for a channel it does not carry."""
+    """An address in Twilio's form; raises `Refused` for a channel that it does not carry."""
     if channel not in PREFIX:
         raise Refused(f"Twilio messages do not carry {channel}.", code="channel")
     return PREFIX[channel] + number
 
 
 def build(account: Account, outbound: Outbound, callback_url: str) -> Form:
-    """The parameters of POST /Messages.json; the callback URL as it is, fragment and all."""
+    """The parameters of POST /Messages.json; the callback URL stays as it is, with its fragment."""
     form: Form = {
         "To": address(outbound.channel, outbound.to_address),
         "From": address(outbound.channel, outbound.from_address),
@@ -44,8 +44,8 @@ def build(account: Account, outbound: Outbound, callback_url: str) -> Form:
     if service := account.credentials.get("messaging_service_sid"):
         form["MessagingServiceSid"] = service
     if outbound.channel is Channel.SMS and outbound.valid_for is not None:
-        # How long it may wait at Twilio, which by itself drops it after the longest time that there
-        # is (https://www.twilio.com/docs/api/errors/90007).
+        # How long it may wait at Twilio, which drops it after the longest validity anyway
+        # (https://www.twilio.com/docs/api/errors/90007).
         form["ValidityPeriod"] = str(int(min(max(outbound.valid_for, 1), LONGEST_VALIDITY)))
     return form
 
@@ -59,7 +59,7 @@ def _said(outbound: Outbound) -> Form:
 
 
 def _template(outbound: Outbound) -> Form:
-    """A template stands alone: text or media beside it would be sent in its place.
+    """A template alone: a text or media next to it would be sent instead.
 
     https://www.twilio.com/docs/content/send-templates-created-with-the-content-template-builder
     """
@@ -74,9 +74,9 @@ def _template(outbound: Outbound) -> Form:
 
 
 def list_url(account: Account, outbound: Outbound) -> str:
-    """Where the messages to this recipient are listed.
+    """The URL of the list of messages to this recipient.
 
-    Asked by recipient alone: DateSent is empty while a message is queued, and a filter on it
+    Only filtered by recipient: DateSent is empty while a message is queued, and a filter on it
     misses recent ones (https://github.com/twilio/twilio-java/issues/442).
     """
     to = address(outbound.channel, outbound.to_address)
@@ -84,14 +84,14 @@ def list_url(account: Account, outbound: Outbound) -> str:
 
 
 def matches(record: Record, account: Account, outbound: Outbound, since: datetime) -> bool:
-    """Whether one of Twilio's records is this message, taken since then.
+    """Whether a record may be this message, taken since then.
 
-    We assume that Twilio keeps the body but for spaces around it and the ends of lines, that trial
-    accounts get a sentence before it, and that of an SMS signs may be others: a messaging service
-    writes them as GSM-7 has them (https://www.twilio.com/docs/messaging/services#smart-encoding).
-    Of a template's text Twilio has its own version: there sender, recipient and time decide. A
-    messaging service may not have chosen a sender yet, or have chosen RCS, by which the recipient
-    is then written as well (https://www.twilio.com/docs/rcs/send-an-rcs-message).
+    We assume that Twilio keeps the body except for surrounding spaces and line ends, that trial
+    accounts get a sentence before it, and that a messaging service replaces some characters of an
+    SMS by those of GSM-7 (https://www.twilio.com/docs/messaging/services#smart-encoding).
+    Twilio's text of a template may differ from ours: then sender, recipient and time decide. A
+    messaging service may not have chosen a sender yet, or may have chosen RCS, whose prefix the
+    recipient then has as well (https://www.twilio.com/docs/rcs/send-an-rcs-message).
     """
     if record.get("direction") != "outbound-api":
         return False
@@ -112,7 +112,7 @@ def matches(record: Record, account: Account, outbound: Outbound, since: datetim
 
 
 def has_its_text(record: Record, outbound: Outbound) -> bool:
-    """Whether one of its records says exactly what the message does."""
+    """Whether a record has exactly the text of the message."""
     is_ours = outbound.content.template is None
     return is_ours and _plain(record.get("body")) == _plain(outbound.content.body)
 

@@ -1,6 +1,6 @@
-"""What Twilio's codes mean: which may pass later, which are opt-outs, and plain words for staff.
+"""What Twilio's codes mean: which are temporary, which are opt-outs, and plain words for staff.
 
-https://www.twilio.com/docs/api/errors; for a call's end also the words of CallStatus.
+https://www.twilio.com/docs/api/errors; for calls also the values of CallStatus.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Final
 # https://www.twilio.com/docs/api/errors/63014, /63033 and /63050
 OPT_OUTS: Final = frozenset({"21610", "63014", "63033", "63050"})
 
-# Queues full, congestion, rate and daily limits, maintenance, a channel away, a template on its
-# way: the same message may pass later.
+# Full queues, congestion, rate and daily limits, maintenance, an outage of a channel, a template
+# that is still being distributed: the same message may pass later.
 RETRYABLE = frozenset(
     {
         "10004", "14107", "20429", "20500", "20503", "21611", "21730", "30001", "30017", "30022",
@@ -138,5 +138,5 @@ REASONS: Final = {
 
 
 def explain(code: str | None) -> str | None:
-    """What one of Twilio's error codes means, in plain words; None for one we have no words for."""
+    """The meaning of one of Twilio's codes in plain words; None if we have no words for it."""
     return REASONS.get(code or "")

@@ -1,7 +1,7 @@
-"""How Twilio's API is asked: its library's `Client`, over a client of ours.
+"""Requests to Twilio's API: its library's `Client`, over an HTTP client of ours.
 
-The library's own client sends a POST again on a 500, and its exceptions lose Retry-After. What
-sends asks the `Client` for its headers alone, and once: they do not change.
+The library's own HTTP client repeats a POST after a 500, and its exceptions lose Retry-After. For
+sending, only the headers are taken from `Client`, once: they do not change.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from channels.providers.twilio.answers import Record, read_page, read_record
 
 API: Final = "https://api.twilio.com"
 PAGE_SIZE, PAGES = 200, 10
-# So much later than it is a moment of ours may seem to be: by a clock that was set back a minute.
+# A time that we recorded may be so much too late, if our clock was set back afterwards.
 CLOCK_SLACK = timedelta(seconds=90)
 
-# The API and its media, also in an edge location and region of the account's choice
+# The API and its media, also in an edge location and region that the account has chosen
 # https://www.twilio.com/docs/global-infrastructure/using-the-twilio-rest-api-in-a-non-us-region
 _HOST = re.compile(r"(api|mcs)(\.[a-z0-9-]{1,32}){0,2}\.twilio\.com")
 
 
 class HttpClient(AsyncHttpClient):  # type: ignore[misc]  # the library is not typed
-    """The library's transport, over `channels.http`: one request, its limits, its failures."""
+    """The library's transport over `channels.http`: one request, with our limits and errors."""
 
     def __init__(self, session: aiohttp.ClientSession, api_url: str | None, limits: Limits) -> None:
         super().__init__(logging.getLogger("twilio"), is_async=True)
@@ -52,9 +52,9 @@ class HttpClient(AsyncHttpClient):  # type: ignore[misc]  # the library is not t
         data: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
         auth: tuple[str, str] | None = None,
-        **_limits: object,  # timeout and allow_redirects: ours are set once
+        **_limits: object,  # timeout and allow_redirects, for which we have our own
     ) -> Response:
-        """Ask once and hand back whatever was answered, headers included."""
+        """Send one request and return the answer, whatever it is, with its headers."""
         query = "?" + urlencode(params, doseq=True) if params else ""
         url = self._base + uri.removeprefix(API) + query
         sent = dict(headers or {})
@@ -73,10 +73,10 @@ class HttpClient(AsyncHttpClient):  # type: ignore[misc]  # the library is not t
 
 
 def client(account: Account, session: aiohttp.ClientSession, limits: Limits) -> Client:
-    """The library's client for an account; raises `Refused` where it cannot authenticate."""
+    """The library's client for an account; raises `Refused` if credentials are missing."""
     user, password, sid = _login(account)
     transport = HttpClient(session, account.api_url, limits)
-    # An environment of its own, not empty: else the library reads the process's.
+    # Its own environment, which must not be empty: else the library reads that of the process.
     return Client(user, password, sid, http_client=transport, environment={"TWILIO": ""})
 
 
@@ -87,7 +87,7 @@ async def post(
     name: str,
     form: Mapping[str, object],
 ) -> Response:
-    """Whatever Twilio answers to one POST to a resource of the account; raises a `SendError`."""
+    """Twilio's answer, whatever it is, to one POST to a resource; raises a `SendError`."""
     user, password, _ = _login(account)
     authorization = aiohttp.encode_basic_auth(user, password)
     url = (account.api_url or API).rstrip("/") + resource(account, name).removeprefix(API)
@@ -105,7 +105,7 @@ async def post(
 
 @cache
 def _library_headers() -> Mapping[str, str]:
-    """What the library says of itself and of what it sends; the same of every account."""
+    """The headers that the library sends with a POST, which are the same for every account."""
     said: dict[str, str] = Client("none", "none", environment={"TWILIO": ""}).get_headers(
         "POST", None
     )
@@ -113,7 +113,7 @@ def _library_headers() -> Mapping[str, str]:
 
 
 def _login(account: Account) -> tuple[str, str, str]:
-    """User, password and account; raises `Refused` where there is none."""
+    """User, password and account SID; raises `Refused` if one is missing."""
     auth, sid = _auth(account), account.credentials.get("account_sid")
     if auth is None or not sid:
         raise Refused("The Twilio account's credentials are incomplete.", code="credentials")
@@ -121,7 +121,7 @@ def _login(account: Account) -> tuple[str, str, str]:
 
 
 def authorize(account: Account, url: str) -> Mapping[str, str]:
-    """The headers with which a file or record at Twilio is fetched; {} for every other host."""
+    """The headers to fetch a file or record from Twilio; {} for every other host."""
     auth = _auth(account)
     if auth is None or not leads_to(url, _HOST, account.api_url):
         return {}
@@ -129,7 +129,7 @@ def authorize(account: Account, url: str) -> Mapping[str, str]:
 
 
 def _auth(account: Account) -> tuple[str, str] | None:
-    """User and password: the API key's where there is one, else the account's."""
+    """User and password: those of the API key if there is one, else those of the account."""
     held = account.credentials
     user, password = held.get("account_sid"), held.get("auth_token")
     if held.get("api_key_sid"):
@@ -138,7 +138,7 @@ def _auth(account: Account) -> tuple[str, str] | None:
 
 
 def resource(account: Account, name: str) -> str:
-    """Where messages and calls are made and listed."""
+    """The URL where messages or calls are created and listed."""
     return f"{API}/2010-04-01/Accounts/{account.credentials['account_sid']}/{name}.json"
 
 
@@ -151,10 +151,10 @@ async def search(
     since: datetime,
     is_exact: Callable[[Record], bool] = lambda _: False,
 ) -> list[Sent]:
-    """The records of a list that match (`since` then), oldest first; all but those that are exact
+    """The records of a list that match (`since` then), oldest first; those that are not exact have
     `may_differ`.
 
-    Raises `AnswerLost` also when there are more records than we look through.
+    Raises `AnswerLost` also if there are more records than we look through.
     """
     found: list[Record] = []
     for turn in range(PAGES):
@@ -176,7 +176,7 @@ async def search(
 
 
 def _by_their_clock(moment: datetime, headers: Mapping[str, str]) -> datetime:
-    """A time of ours as it was by Twilio's clock, which dates its records: ours may be wrong."""
+    """A time of ours by Twilio's clock, which dates its records: ours may be wrong."""
     now = parse_date(headers.get("date"))
     return moment if now is None else moment + (now - datetime.now(UTC))
 
@@ -184,7 +184,7 @@ def _by_their_clock(moment: datetime, headers: Mapping[str, str]) -> datetime:
 def is_recent(record: Record, since: datetime) -> bool:
     """Whether a record was made since then.
 
-    A date that cannot be read counts as recent, because the other mistake sends a message twice.
+    A date that cannot be read counts as recent, because otherwise a message might be sent twice.
     """
     created = parse_date(record.get("date_created"))
     return created is None or created >= since - CLOCK_SLACK
