@@ -1,1 +1,1 @@
-"""Files of messages: where they are kept, what they are, how they are linked to."""
+"""Files of messages: where they are stored, their types, and links to them."""

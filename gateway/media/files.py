@@ -21,7 +21,7 @@ from gateway.store.media import Media, NewMedia
 
 MAX_BYTES = 32 * 2**20
 LIMITS = Limits(connect=5.0, total=60.0)
-# Short, because a webhook waits for it, and with it a provider.
+# Short, because a webhook, and so the provider, waits for it.
 _CERTIFICATE_LIMITS = Limits(connect=2.0, total=5.0)
 _CERTIFICATE_BYTES = 2**16
 
@@ -166,7 +166,7 @@ def _of(attachment: Attachment, own: Mapping[UUID, Media]) -> Media | None:
 
 
 def as_rows(files: Sequence[Attachment]) -> list[dict[str, object]]:
-    """Files as `messages.attachments` has them."""
+    """Files in the form of `messages.attachments`."""
     return [
         {"url": f.url, "filename": f.filename, "content_type": f.content_type, "size": f.size}
         for f in files

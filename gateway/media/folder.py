@@ -25,9 +25,10 @@ class FolderStore:
 
     @classmethod
     def at(cls, path: Path) -> FolderStore:
-        """The store in a folder, made where it is not there.
+        """The store in a folder, which is created if it does not exist.
 
-        Raises `MediaStoreError` where nothing can be written; a full disk may have room later.
+        Raises `MediaStoreError` if it cannot be written to, except for a full disk, which may have
+        room later.
         """
         store = cls(path)
         try:
@@ -41,7 +42,7 @@ class FolderStore:
             raise MediaStoreError(text) from error
 
     async def put(self, key: str, content: bytes, content_type: str) -> None:  # noqa: ARG002
-        """Write the file beside its place, have it on the disk, then move it there."""
+        """Write the file under another name, sync it to the disk, then rename it."""
         try:
             await asyncio.to_thread(self._put, self._path / check_key(key), content)
         except OSError as error:
@@ -55,7 +56,7 @@ class FolderStore:
             raise _away(error) from error
 
     async def stream(self, key: str, start: int, end: int) -> AsyncGenerator[bytes]:
-        """Pieces of a file, read as they are wanted."""
+        """Pieces of a file, each read when it is needed."""
         try:
             file = await asyncio.to_thread((self._path / check_key(key)).open, "rb")
             with file:

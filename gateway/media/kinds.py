@@ -1,4 +1,4 @@
-"""What a file is: its type, judged by its first bytes, and a harmless name."""
+"""The type of a file, checked by its first bytes, and a harmless name for it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ INLINE = frozenset(
     }
 )
 
-# (offset, bytes, the types that begin so, the likeliest first)
+# (offset, bytes, the types that have these bytes there, the likeliest first)
 _SIGNS: tuple[tuple[int, bytes, tuple[str, ...]], ...] = (
     (0, b"\xff\xd8\xff", ("image/jpeg",)),
     (0, b"\x89PNG\r\n\x1a\n", ("image/png",)),
@@ -76,22 +76,23 @@ _SIGNS: tuple[tuple[int, bytes, tuple[str, ...]], ...] = (
 )
 # Types without a signature of their own; none of them can run.
 _PLAIN = frozenset({"text/plain", "text/csv", "text/vcard", "text/calendar", "audio/aac"})
-_BITMAP = "image/bmp"  # its first two letters alone may be those of a text
+_BITMAP = "image/bmp"  # a text may begin with the same two letters, so more is checked
 _ALLOWED = _PLAIN.union({_BITMAP}, *(types for _, _, types in _SIGNS))
 _HARMFUL = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*\u0080-\u009f]')
 _LONGEST_NAME = 150
 
 
 def plain_type(said: str | None) -> str:
-    """A type as it is known here, without parameters; `UNKNOWN` for one that is not."""
+    """A type without parameters under its usual name; `UNKNOWN` if it is not allowed here."""
     bare = bare_type(said)
     return bare if bare in _ALLOWED else UNKNOWN
 
 
 def type_of(content: bytes, said: str | None) -> str:
-    """The declared type where the first bytes agree, else the type that they show.
+    """The declared type if the first bytes agree, else the type that they show.
 
-    Anything else is `UNKNOWN`, HTML, SVG and scripts included.
+    If they show none, a declared type without a signature (such as text/plain) counts, unless there
+    are NUL bytes. Anything else is `UNKNOWN`, including HTML, SVG and scripts.
     """
     told = plain_type(said)
     begins = _begins(content)
@@ -106,7 +107,7 @@ def _begins(content: bytes) -> tuple[str, ...]:
             return types
     if content.startswith(b"BM") and content[6:10] == bytes(4):
         return (_BITMAP,)
-    # Frames without a tag before them: eleven bits set (twelve for AAC), and the layer.
+    # Audio frames without an ID3 tag: eleven bits set (twelve for AAC), and the layer.
     if content[:1] == b"\xff" and len(content) > 1:
         if content[1] & 0xE6 == 0xE2:
             return ("audio/mpeg",)
@@ -116,7 +117,7 @@ def _begins(content: bytes) -> tuple[str, ...]:
 
 
 def clean_name(name: str | None) -> str | None:
-    """A file's name without folders, control and direction characters; None if nothing is left."""
+    """A file's name without folders, control and invisible characters; None if nothing is left."""
     text = (name or "").replace("\\", "/").rpartition("/")[2]
     text = text.encode("utf-8", "ignore").decode()
     text = "".join(" " if unicodedata.category(c) == "Cc" else c for c in text)

@@ -1,4 +1,4 @@
-"""Links to files: for callers, who must authenticate, and for providers, who need not."""
+"""Links to files: for callers, who must authenticate, and for providers, who need not do so."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OWN = re.compile(r"/v1/media/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$")
 
 
 class BadLinkError(Exception):
-    """A token that is not ours, or whose time is over; nothing says which."""
+    """A token that is not ours, or has expired; it is not said which."""
 
 
 class MediaLinks:
@@ -31,15 +31,15 @@ class MediaLinks:
 
     @property
     def start(self) -> str:
-        """What the URLs of files for callers begin with."""
+        """How the URLs of files for callers begin."""
         return f"{self._shown_url}/v1/media/"
 
     def shown(self, media_id: UUID) -> str:
-        """The URL of a file for callers, as `messages.attachments` has it."""
+        """The URL of a file for callers, as in `messages.attachments`."""
         return f"{self.start}{media_id}"
 
     def public(self, organization_id: UUID, media_id: UUID, seconds: float = 3 * 86400) -> str:
-        """A URL that anybody can fetch the file from for some seconds: for providers that do."""
+        """A URL from which anybody can fetch the file for so many seconds: for providers."""
         head = organization_id.bytes + media_id.bytes + int(time.time() + seconds).to_bytes(5)
         token = head + self._vault.sign(_PURPOSE, head, _MAC)
         return f"{self._base_url}/media/{base64.urlsafe_b64encode(token).rstrip(b'=').decode()}"
@@ -59,6 +59,6 @@ class MediaLinks:
 
 
 def media_id_of(url: str) -> UUID | None:
-    """The file that a URL made by `MediaLinks.shown` means, also of an earlier PUBLIC_URL."""
+    """The file of a URL that `MediaLinks.shown` made, also with an earlier PUBLIC_URL."""
     found = _OWN.search(url)
     return UUID(found[1]) if found else None

@@ -1,7 +1,7 @@
-"""Files in object storage (S3 and what speaks like it, Google, Azure), through obstore.
+"""Files in object storage (S3 and compatible, Google, Azure), through obstore.
 
-Credentials and endpoints come from the variables that the stores themselves know, as
-AWS_ACCESS_KEY_ID and AWS_ENDPOINT: https://developmentseed.org/obstore/latest/authentication/
+Credentials and endpoints come from the usual variables of each store, such as AWS_ACCESS_KEY_ID and
+AWS_ENDPOINT: https://developmentseed.org/obstore/latest/authentication/
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class ObjectStore:
 
     @classmethod
     def at(cls, url: str) -> ObjectStore:
-        """The store of a URL as `s3://bucket/prefix`; raises `MediaStoreError`."""
+        """The store of a URL such as `s3://bucket/prefix`; raises `MediaStoreError`."""
         scheme = urlsplit(url).scheme
         if scheme == "memory":
             return cls(MemoryStore())
@@ -68,7 +68,7 @@ class ObjectStore:
             raise _away(error) from error
 
     async def stream(self, key: str, start: int, end: int) -> AsyncGenerator[bytes]:
-        """Pieces of a file, as they come."""
+        """Pieces of a file, as they arrive."""
         check_key(key)
         if end <= start:
             return
@@ -92,6 +92,6 @@ class ObjectStore:
 def _away(error: Exception) -> MediaStoreError:
     if isinstance(error, FileNotFoundError):
         return MissingFileError("the media store has no such file")
-    # The text goes on over many lines, with the whole request in them.
+    # Further lines of the text contain the whole request.
     first = (str(error).splitlines() or [""])[0][:200]
     return MediaStoreError(f"the media store does not answer: {type(error).__name__}: {first}")

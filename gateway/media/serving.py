@@ -1,4 +1,4 @@
-"""A stored file as an HTTP answer: never anything that a browser would run, in ranges if asked."""
+"""A stored file as an HTTP answer: nothing that a browser would run, and in ranges if asked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
 class _Stream(Payload):
-    """A body in pieces, with a known total size; the first piece has been read already."""
+    """A body in pieces, with a known total size; the first piece is already read."""
 
     def __init__(self, first: bytes, rest: AsyncGenerator[bytes], size: int, kind: str) -> None:
         super().__init__(rest, content_type=kind)
@@ -28,7 +28,7 @@ class _Stream(Payload):
         self._size = size
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:  # noqa: ARG002
-        """Nobody asks for it: a file has no text."""
+        """Never called: a file has no text."""
         raise AssertionError("a file has no text")
 
     async def write(self, writer: AbstractStreamWriter) -> None:
@@ -38,7 +38,7 @@ class _Stream(Payload):
             await writer.write(piece)
 
     async def close(self) -> None:
-        """Let go of the file, also where not all of it was sent."""
+        """Close the file, even if not all of it was sent."""
         await self._rest.aclose()
 
 
@@ -47,9 +47,9 @@ async def answer(
 ) -> web.Response:
     """A stored file, or the part of it that `Range` asks for.
 
-    `headers` are the request's; `any_origin` lets pages of any site embed it, as for signed links.
-    Raises `Problem` 416 where the file has no such part, `MissingFileError` or `MediaStoreError`,
-    before anything is sent.
+    `headers` are those of the request; with `any_origin`, as for signed links, pages of any site
+    may embed the file. Before anything is sent, raises `Problem` 416 if the file has no such part,
+    `MissingFileError` or `MediaStoreError`.
     """
     if file.size is None or file.storage_key is None:
         raise ValueError("only a stored file can be answered")
@@ -95,9 +95,9 @@ def _filename(name: str | None) -> str:
 
 
 def _part(headers: Mapping[str, str], size: int, etag: str) -> tuple[int, int] | None:
-    """(start, end) of the range that is asked for, which may be empty (RFC 9110 §14).
+    """(start, end) of the requested range, which may be empty (RFC 9110 §14).
 
-    None where there is none, several at once, or a malformed one: these get the whole file.
+    None if there is none, or several, or a malformed one: then the whole file is sent.
     """
     asked = _RANGE.fullmatch(headers.get("Range", "").strip())
     if asked is None or asked[1] == asked[2] == "" or headers.get("If-Range", etag) != etag:

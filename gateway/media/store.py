@@ -1,7 +1,7 @@
-"""Where files are kept: one small interface, a folder by default, object storage by its URL.
+"""Where files are stored: a small interface for a folder (the default) or object storage.
 
-Files are written whole or not at all, and before any row says that they are there. A key names the
-organization, so that what belongs to one is found, moved and removed together.
+A file is written whole or not at all, and before any row refers to it. Its key begins with the
+organization, so that all files of one can be found, moved and removed together.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _KEY = re.compile(f"{_ID}/{_HEX}{{2}}/{_ID}")
 
 
 class MediaStoreError(Exception):
-    """The store cannot be used as it is set up, or does not answer; one line, without secrets."""
+    """The store is not set up correctly, or does not answer; one line, without secrets."""
 
 
 class MissingFileError(MediaStoreError):
-    """The store has no file of that key."""
+    """The store has no file with that key."""
 
 
 class MediaStore(Protocol):
@@ -45,13 +45,13 @@ class MediaStore(Protocol):
         ...
 
     async def delete(self, key: str) -> None:
-        """Remove a file, where there is one."""
+        """Remove a file, if there is one."""
         ...
 
 
 def storage_key(organization_id: UUID, media_id: UUID) -> str:
     """The key of a file: the same file has the same key, however often it is stored."""
-    # The last two digits are random in every UUID that we make: folders grow evenly.
+    # The last two digits of all our UUIDs are random, so that folders grow evenly.
     text = str(media_id)
     return f"{organization_id}/{text[-2:]}/{text}"
 
@@ -64,9 +64,9 @@ def check_key(key: str) -> str:
 
 
 def open_store(location: str | None, data: Path) -> MediaStore:
-    """The store that the setting names: a folder, or object storage by its URL.
+    """The store that the setting names: a folder, or the URL of object storage.
 
-    Without one, the folder `media` of the data folder. Raises `MediaStoreError`.
+    Without the setting, the folder `media` in the data folder. Raises `MediaStoreError`.
     """
     from gateway.media.folder import FolderStore  # noqa: PLC0415 - it imports this
 

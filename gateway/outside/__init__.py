@@ -1,4 +1,5 @@
-"""URLs that others gave: to read from and to post to, bounded in size and time, never internal.
+"""Requests to URLs that others gave: bounded in size and time, and never to internal addresses.
 
-`public` says which addresses may be called, `heads` how much a server may say before it answers.
+`public` defines which addresses may be called, `heads` limits what a server sends before its
+answer.
 """

@@ -1,10 +1,11 @@
-"""Downloads a file from a URL that others gave: bounded in size and time, never from inside.
+"""Downloads a file from a URL that others gave: limited in size and time, never an internal one.
 
 DownloadError
 ├── DownloadRefused   another attempt would end the same: forbidden, gone, too large
-└── DownloadLater     the server is down or busy: try again, after `retry_after` where it says so
+└── DownloadLater     the server is down or busy: try again, after `retry_after` if it says so
 
-Redirects are followed by hand, each checked like the first URL; credentials go to one origin only.
+Redirects are followed here, not by aiohttp: each URL is checked like the first, and only gets
+credentials that the caller has for it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _INFLATED = 2**16
 # 16 + bits: gzip; plain: zlib, which is what "deflate" means (RFC 9110 §8.4.1.2)
 _CODINGS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
-# How much of an error is read, to see whether it may pass.
+# How many bytes of an error are read to decide whether it is temporary.
 _ERROR_BYTES = 2**13
 
 Authorize = Callable[[str], Mapping[str, str]]
@@ -66,7 +67,7 @@ class DownloadLater(DownloadError):
 class File:
     """A downloaded file; `headers` have lower-case names, `url` is the last one after redirects.
 
-    `filename` is the server's own, unchecked.
+    `filename` is as the server sent it, unchecked.
     """
 
     content: bytes = field(repr=False)
@@ -77,17 +78,17 @@ class File:
 
 
 class Downloader:
-    """Fetches files over two sessions, of which the first cannot reach an internal address.
+    """Fetches files over two sessions; the first cannot reach an internal address.
 
-    The second is for the one origin that an operator has named (`allowed_origin`). `resolver`
-    resolves names for the first, and refuses those that must not be connected to.
+    The second is for the one origin that an operator has allowed (`allowed_origin`). `resolver`
+    resolves names for the first, and refuses forbidden ones.
     """
 
     def __init__(self, resolver: AbstractResolver | None = None) -> None:
         self._resolver = resolver
 
     async def __aenter__(self) -> Self:
-        # No DNS cache: the addresses that were checked are those that are connected to.
+        # No DNS cache: only addresses that were just checked are connected to.
         self._names = self._resolver or PublicResolver()
         connector = aiohttp.TCPConnector(
             resolver=self._names, use_dns_cache=False, limit_per_host=8
@@ -113,9 +114,9 @@ class Downloader:
     ) -> File:
         """The file at a URL; raises a `DownloadError`.
 
-        `authorize` gives headers for each URL on the way, and where it gives any, `may_pass` tells
-        of a 4xx answer whether that is a `DownloadLater`. `allowed_origin` (a URL) may be called
-        whatever its address is, also by a redirect within it. `limits.total` seconds are for all
+        `authorize` returns headers for each URL, redirects included. If there are any, `may_pass`
+        tells whether a 4xx answer is temporary (`DownloadLater`). `allowed_origin` (a URL) may be
+        called whatever its address is, also after a redirect within it. `limits.total` is for all
         redirects together.
         """
         try:
@@ -156,7 +157,7 @@ class Downloader:
         *,
         named: bool,
     ) -> File | URL:
-        """The file, or where it is instead."""
+        """The file, or the URL that the server redirects to."""
         session = self._named if named else self._public
         asked = {"Accept-Encoding": "identity", **headers}
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect)
@@ -182,7 +183,7 @@ class Downloader:
 
 
 def why_never(url: str) -> str | None:
-    """Why a URL that others gave is never fetched, as far as it shows that itself."""
+    """Why a URL that others gave is never fetched, as far as the URL itself shows."""
     try:
         check_url(_read(url))
     except ForbiddenAddress as error:
@@ -193,7 +194,7 @@ def why_never(url: str) -> str | None:
 
 
 def origin(url: str | None) -> URL | None:
-    """Scheme, host and port of a URL, None where it has none."""
+    """Scheme, host and port of a URL; None if it has none."""
     try:
         return URL(url or "", encoded=True).origin()
     except ValueError:
@@ -201,7 +202,7 @@ def origin(url: str | None) -> URL | None:
 
 
 def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
-    # Neither proxies nor .netrc of the environment; no cookie goes from one account to another.
+    # No proxies or .netrc from the environment; no cookie is passed from one account to another.
     return aiohttp.ClientSession(
         connector=bounded(connector),
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -215,7 +216,7 @@ def _read(url: str) -> URL:
     as_is = all("!" <= letter <= "~" for letter in url)
     try:
         where = URL(url, encoded=as_is)
-        _ = where.origin(), where.port  # it has a host, and a port that is one
+        _ = where.origin(), where.port  # raises without a host or a valid port
     except ValueError:
         raise DownloadRefused("Its URL is not valid.") from None
     return where
@@ -273,10 +274,10 @@ async def _content(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
 
 
 def _inflate(inflate: zlib._Decompress, chunk: bytes, content: bytearray, max_bytes: int) -> None:
-    """Unpack in small pieces, so that a bomb ends at the limit."""
+    """Unpack in small pieces, so that a decompression bomb stops at the limit."""
     left, piece = chunk, b"."
     try:
-        # Even without input left: after a full piece there may be more output.
+        # Also without input: after a full piece there may be more output.
         while (left or len(piece) == _INFLATED) and not inflate.eof and len(content) <= max_bytes:
             piece = inflate.decompress(left, _INFLATED)
             content += piece

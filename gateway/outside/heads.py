@@ -1,7 +1,7 @@
-"""How much a server may say before it answers.
+"""A limit on what a server sends before its answer.
 
-aiohttp bounds each line, but not how many interim answers (1xx) come before the final one: whoever
-sends them without end keeps the event loop busy with nothing else, and fills the memory.
+aiohttp limits each line, but not the number of interim answers (1xx) before the final one: a server
+that sends them without end would block the event loop and fill the memory.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _PIECE = 2**13
 
 
 class BoundedHandler(ResponseHandler):
-    """A connection that breaks once `HEAD_BYTES` have come in which is no body of an answer; where
-    nobody `reads_bodies`, these count, too: their framing may be endless as well."""
+    """A connection that breaks after `HEAD_BYTES` that are not the body of an answer. Unless we
+    read bodies (`reads_bodies`), they count, too: their framing may be endless as well."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, reads_bodies: bool) -> None:
         super().__init__(loop)
@@ -43,7 +43,7 @@ class BoundedHandler(ResponseHandler):
         super().feed_data(data, size)
 
     def data_received(self, data: bytes) -> None:
-        """Take what has come, in pieces until it is a body: what is behind its end counts, too."""
+        """Take received bytes, in pieces until a body begins; what follows its end counts, too."""
         while data and self.exception() is None and not self._is_body():
             piece, data = data[:_PIECE], data[_PIECE:]
             self._said += len(piece)
@@ -63,8 +63,8 @@ class BoundedHandler(ResponseHandler):
 
 
 def bounded(connector: aiohttp.TCPConnector, *, reads_bodies: bool = True) -> aiohttp.TCPConnector:
-    """The connector, whose connections are bounded so."""
-    # aiohttp has no public way for it.
+    """The connector, with `BoundedHandler` for its connections."""
+    # aiohttp has no public way to do this.
     loop = asyncio.get_running_loop()
     connector._factory = partial(_handler, loop, reads_bodies)  # noqa: SLF001
     return connector

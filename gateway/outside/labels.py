@@ -1,4 +1,4 @@
-"""How a server labels a file that it sends: with a type, and with a name."""
+"""The labels of a file that a server sends: its type and its name."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from email.message import Message
 
 
 def type_of(header: str | None) -> str | None:
-    """The type in a Content-Type, without its parameters; None where it has none."""
+    """The type in a Content-Type, without its parameters; None if there is none."""
     return (header or "").partition(";")[0].strip().lower() or None
 
 
 def filename_of(header: str | None) -> str | None:
-    """The name in a Content-Disposition (RFC 6266), whatever form it has; None for no form."""
+    """The name in a Content-Disposition (RFC 6266), in any of its forms; None without one."""
     if not header:
         return None
     message = Message()
-    # As text that can be read: bytes that are no UTF-8 come as lone surrogates.
+    # Replaces lone surrogates, which stand for bytes that are not UTF-8.
     message["Content-Disposition"] = header.encode("utf-8", "replace").decode()
     try:
         return message.get_filename()
-    except (ValueError, TypeError):  # a number of 5,000 digits, parts with and without a number
+    except (ValueError, TypeError):  # a part with a huge number, or parts with and without numbers
         return None

@@ -1,7 +1,7 @@
-"""POSTs to a URL that others gave: once, bounded in size and time, never into the inside.
+"""POSTs to a URL that others gave: once, limited in size and time, never to an internal address.
 
-No redirect is followed: where it leads nobody has asked for. The same guard as for downloads
-(`public.py`), and https alone; an operator may name origins that are excepted from both.
+No redirect is followed: nobody asked to send it to another URL. URLs are checked as for downloads
+(`public.py`), and must be https; an operator may exempt origins from both.
 """
 
 from __future__ import annotations
@@ -22,35 +22,35 @@ from gateway.outside.heads import bounded
 from gateway.outside.public import ForbiddenAddress, PublicResolver, check_url
 
 _PORTS = (443, 8443)
-# Nobody reads what is answered; so much of it is taken, in so many seconds, for the connection to
-# be used again.
+# The body of an answer is dropped; so many bytes are read, for so many seconds, so that the
+# connection can be reused.
 _ANSWER_BYTES, _REST = 2**14, 1.0
 _CONNECT = 5.0  # seconds for a connection
-# Seconds: shorter than what servers have, so that a kept connection is rarely one that is closed.
+# Seconds to keep connections: less than most servers do, so that a reused one is rarely closed.
 _KEPT = 4.0
 _CONNECTIONS = 200
-# Names that are looked up at a time: far more than one organization has under way, whose name
-# servers may all not answer. A look-up outlasts whoever gave up on it.
+# Names that are looked up at a time: far more than one organization has under way, even if none of
+# its name servers answers. A look-up goes on after its caller gave up.
 LOOK_UPS = 128
 
 
 class NotPosted(Exception):
-    """Nobody is known to have taken it; the text is one sentence that says why."""
+    """It is not known that anybody has taken it; the text is one sentence that says why."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Taken:
-    """The status of an answer, and the seconds after which it wants to be asked again, if any."""
+    """The status of an answer, and the seconds of its Retry-After, if any."""
 
     status: int
     retry_after: float | None
 
 
 def read(url: str, origins: Collection[str] = ()) -> URL:
-    """A URL to post to; raises `ForbiddenAddress`, whose text says why it is none."""
+    """A URL to post to; raises `ForbiddenAddress`, whose text says why it must not be used."""
     try:
         where = URL(url, encoded=True)
-        named = _origin(where) in origins  # it has a host, and a port that is one
+        named = _origin(where) in origins  # raises without a host or a valid port
     except ValueError:
         raise ForbiddenAddress("its URL is not valid") from None
     if not all("!" <= letter <= "~" for letter in url) or "#" in url:
@@ -71,11 +71,10 @@ def _origin(where: URL) -> str:
 
 
 class Poster:
-    """POSTs over two sessions, of which the first cannot reach an internal address.
+    """POSTs over two sessions; the first cannot reach an internal address.
 
-    The second is for `origins` that an operator has named, as `http://host:port`, without a port
-    that is the scheme's own. `resolver` resolves names for the first, and refuses those that must
-    not be connected to.
+    The second is for the `origins` that an operator has exempted, in the form `http://host:port`,
+    without a default port. `resolver` resolves names for the first, and refuses forbidden ones.
     """
 
     def __init__(
@@ -87,7 +86,7 @@ class Poster:
         self._resolver = resolver
 
     async def __aenter__(self) -> Self:
-        # No DNS cache: the addresses that were checked are those that are connected to.
+        # No DNS cache: only addresses that were just checked are connected to.
         self._threads = OwnThreads(LOOK_UPS)
         public = self._resolver or PublicResolver(self._threads)
         self._public = _session(resolver=public, use_dns_cache=False)
@@ -102,7 +101,7 @@ class Poster:
     async def post(
         self, url: str, body: bytes, headers: Mapping[str, str], *, seconds: float
     ) -> Taken:
-        """Post it once, and say what was answered within `seconds`; raises `NotPosted`."""
+        """Post it once, and return what is answered within `seconds`; raises `NotPosted`."""
         try:
             return await self._post(read(url, self._origins), body, headers, seconds)
         except ForbiddenAddress as error:
@@ -123,7 +122,7 @@ class Poster:
         async with asyncio.timeout(seconds):
             response = await session.post(where, data=body, headers=headers, allow_redirects=False)
         async with response:
-            # It is answered: how the rest of the answer ends does not matter.
+            # It is answered: errors in the rest of the answer do not matter.
             with suppress(aiohttp.ClientError, OSError):
                 async with asyncio.timeout(_REST):
                     await _pass_over(response.content)
@@ -140,7 +139,7 @@ async def _pass_over(content: aiohttp.StreamReader) -> None:
 
 
 def _session(**options: Any) -> aiohttp.ClientSession:  # noqa: ANN401 - aiohttp's own
-    # Neither proxies nor .netrc of the environment; no cookie goes from one receiver to another.
+    # No proxies or .netrc from the environment; no cookie is passed from one receiver to another.
     return aiohttp.ClientSession(
         connector=bounded(
             aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=_KEPT, **options),

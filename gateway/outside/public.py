@@ -1,6 +1,6 @@
 """Which addresses the gateway may call on behalf of others: public ones, never internal ones.
 
-A name is resolved once, and only the addresses that were checked are connected to, so that it
+A name is resolved once, and only the addresses that were checked are connected to, so that the name
 cannot point elsewhere a moment later. Internal ranges:
 https://www.iana.org/assignments/iana-ipv4-special-registry and
 https://www.iana.org/assignments/iana-ipv6-special-registry.
@@ -40,7 +40,7 @@ _INTERNAL_4 = tuple(
         "240.0.0.0/4",
     )
 )
-# Everything outside of it is loopback, link-local, unique local, multicast, mapped or reserved.
+# Everything outside is loopback, link-local, unique local, multicast, mapped or reserved.
 _GLOBAL_6 = IPv6Network("2000::/3")
 _INTERNAL_6 = tuple(
     IPv6Network(text)
@@ -51,7 +51,7 @@ _INTERNAL_6 = tuple(
         "3fff::/20",
     )
 )
-# What a DNS64 makes of the IPv4 address of a public name, where there is no IPv4.
+# In networks without IPv4, DNS64 maps the IPv4 address of a public name into this range.
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 _NAME = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,62})\.)+[a-z0-9-]{2,63}\.?")
@@ -101,7 +101,7 @@ class PublicResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """The addresses of a name; raises `ForbiddenAddress`, or `OSError` where it has none."""
+        """The addresses of a name; raises `ForbiddenAddress`, or `OSError` if it has none."""
         found = await self._resolver.resolve(host, port, family=family)
         for one in found:
             try:
@@ -113,5 +113,5 @@ class PublicResolver(AbstractResolver):
         return found
 
     async def close(self) -> None:
-        """Release the resolver behind."""
+        """Close the resolver that this one uses."""
         await self._resolver.close()

@@ -1,1 +1,1 @@
-"""The web process around the verbs: its connections, the endpoints beside `/v1`, its stop."""
+"""The web process apart from the API: connections, the endpoints outside of `/v1`, stopping."""

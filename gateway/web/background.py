@@ -1,4 +1,4 @@
-"""Background work of a web process, restarted when it fails, because nobody waits for it."""
+"""Background work of a web process, restarted if it fails, because nobody waits for it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _PAUSE = 1.0
 
 @asynccontextmanager
 async def background(**works: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    """Run these works concurrently while the block lasts.
+    """Run these functions concurrently while the block lasts.
 
-    One that fails unexpectedly is logged by its name and restarted after a second: the requests
-    that are being answered need not end for it.
+    If one fails unexpectedly, that is logged with its name, and it is restarted after a second: the
+    process goes on to answer requests.
     """
     tasks = [asyncio.create_task(_kept_up(name, work)) for name, work in works.items()]
     try:

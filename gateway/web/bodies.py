@@ -1,4 +1,4 @@
-"""Bodies of requests: what a process keeps of large ones has a limit, whoever sends them."""
+"""Bodies of requests: a limit on the memory for large ones, whoever sends them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _log = logger(__name__)
 
 # In bytes: a smaller body is never refused.
 LARGE = 256 * 2**10
-# So many of 10 MiB at once that a processor would be busy with them for half a minute.
+# As 10 MiB bodies, so many that a processor would be busy with them for half a minute.
 MOST = 256 * 2**20
 
 
 class Bodies:
     """The large bodies of the requests under way, together about `most` bytes.
 
-    Where they become more, the one that has been on its way for longest is refused: it comes
-    slowly, as those do that are sent to do harm, and one that comes fast is done soon.
+    Beyond that, the one that has been arriving for the longest time is refused: it is slow, as in
+    an attack, while a fast one is soon complete.
     """
 
     def __init__(self, most: int = MOST) -> None:
@@ -29,16 +29,16 @@ class Bodies:
         self._sizes: dict[StreamReader, int] = {}
 
     def grew(self, body: StreamReader) -> None:
-        """More of a large body has come."""
+        """More of a large body has arrived."""
         if body.exception() is not None:
-            return  # it is refused already
+            return  # already refused
         self._size += body.total_bytes - self._sizes.get(body, 0)
         self._sizes[body] = body.total_bytes
         if self._size > self._most:
             self._refuse_one()
 
     def done(self, body: StreamReader) -> None:
-        """Its request is answered: nobody keeps it any more."""
+        """Its request is answered: the body is no longer in memory."""
         self._size -= self._sizes.pop(body, 0)
 
     def _refuse_one(self) -> None:
@@ -47,7 +47,7 @@ class Bodies:
             return
         _log.warning("a large body was refused", bytes=self._sizes[oldest])
         self.done(oldest)
-        # The handler reads it next, and its middleware answers.
+        # The handler gets it when it reads on, and the middleware answers.
         oldest.set_exception(
             Problem(
                 503,

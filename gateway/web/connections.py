@@ -1,9 +1,9 @@
 """The connections of a web process: requests that aiohttp refuses before the application sees them
-get a problem like every other error, and those that never come whole are ended.
+are answered with a problem like all errors, and those that never become complete are ended.
 
-aiohttp answers what it cannot read with a text that repeats a part of it, and waits for the rest of
-a request for ever. A look at all open connections every few seconds ends the waiting, so that no
-request has to start a timer.
+aiohttp answers a request that it cannot parse with a text that repeats a part of it, and waits for
+the rest of a request for ever. Here all open connections are checked every few seconds, so that no
+request needs a timer.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from gateway.web.http import refuse
 
 _log = logger(__name__)
 
-# In bytes. Callbacks put what they like into a URL, and a token may be long. They differ because
-# aiohttp's error tells which of them was passed by its number alone.
+# In bytes. URLs of callbacks and tokens may be long. The two must differ, because aiohttp's error
+# tells which one was exceeded only by its value.
 MAX_URL = 16 * 2**10
 MAX_HEADER = 32 * 2**10
-# Seconds for which the rest of a body that was refused is read and dropped.
+# Seconds for which the rest of a refused body is read and dropped.
 _DROP = 2.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Patience:
     """Limits in seconds: for the head of a request, for silence within a body, for a whole body
-    (30 MiB at 50 KiB/s), for an answer of which nothing is taken, between two requests; and the
-    time between two looks.
+    (30 MiB at 50 KiB/s), for an answer of which the client reads nothing, and between two requests;
+    and the time between two checks.
 
-    The system takes answers in steps of one or two MB: the slowest that is not cut reads 3 KB/s.
-    Between requests it is longer than load balancers wait (60 to 600), so that no request of theirs
-    meets a connection that we are closing.
+    The kernel takes answers in steps of one or two MB, so a client must read 3 KB/s not to be cut.
+    The limit between requests is longer than load balancers wait (60 to 600 s), so that they never
+    send a request on a connection that we are closing.
     """
 
     head: float = 30.0
@@ -53,7 +53,7 @@ class Patience:
 
 @dataclass(slots=True)
 class Room:
-    """How many connections a listener may have open, and how many it has; what they bring."""
+    """How many connections a listener may have open, and how many it has; their large bodies."""
 
     most: int
     bodies: Bodies
@@ -84,7 +84,7 @@ class Connection(web.RequestHandler):
             server,
             loop=loop,
             keepalive_timeout=idle,
-            access_log=None,  # type: ignore[arg-type]  # what the runner gives for no log
+            access_log=None,  # type: ignore[arg-type]  # the runner passes this for no log
             max_line_size=MAX_URL,
             max_field_size=MAX_HEADER,
         )
@@ -94,54 +94,54 @@ class Connection(web.RequestHandler):
         self._heard = False
         self._owed: tuple[str, int] | None = None
         self._owed_since = self._quiet_since = 0.0
-        # What the client has not taken of an answer, in bytes; there once a request was refused
-        # while its body still comes.
+        # How many bytes of an answer the client has not taken, and since when that is so.
         self._unread, self._unread_since = 0, 0.0
+        # Set once a request is refused while its body still arrives; done when the client is gone.
         self._gone: asyncio.Future[None] | None = None
         # The body of the last request that began.
         self._newest: StreamReader | None = None
-        self._ended = False  # the client sends no more, and waits for what it asked for
+        self._ended = False  # the client sends no more, but waits for answers
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to read, unless there are too many."""
+        """Begin to read, unless there are too many connections."""
         self._room.taken += 1
         super().connection_made(transport)
         if self._room.taken > self._room.most:
             self.force_close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Leave the room to others."""
+        """Free its place for others."""
         self._room.taken -= 1
         if self._gone is not None and not self._gone.done():
             self._gone.set_result(None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read what came, and note whether it ends in the middle of a head."""
+        """Read what has arrived, and note whether it ends in the middle of a head."""
         if self._gone is not None:
             return
         super().data_received(data)
         if self._messages:
             self._newest = self._messages[-1][1]
         self._heard = True
-        # With uvloop the first bytes come before aiohttp waits for them.
+        # With uvloop the first bytes arrive before aiohttp waits for them.
         self._head = "begun" if self._waits() or self._newest is None else None
         request = self._current_request
         if request is not None and request.content.total_bytes > LARGE:
             self._room.bodies.grew(request.content)
 
-    def eof_received(self) -> bool:  # type: ignore[override]  # what asyncio reads, aiohttp does not say
-        """Whether the connection stays for the answers: a client may say that no more comes as soon
-        as its requests are whole. One of whose answer a part has left may be gone: no stream is
-        kept for nobody."""
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio uses the result
+        """Whether the connection stays open for answers: a client may close its side as soon as its
+        requests are complete. If a part of an answer has left, the client may be gone: then the
+        connection is closed, so that no stream goes on for nobody."""
         request = self._current_request
         is_answered = self._waits() or (request is not None and request.writer.output_size > 0)
         self._ended = self._newest is not None and self._newest.is_eof() and not is_answered
         return self._ended
 
     def look(self, now: float, patience: Patience) -> None:
-        """End the wait for the rest of a request that has taken too long, or for a client that
-        takes nothing of its answer."""
+        """End the connection if the rest of a request takes too long, or if the client reads
+        nothing of its answer."""
         unread = self.transport.get_write_buffer_size() if self.transport else 0
         if unread != self._unread:
             self._unread, self._unread_since = unread, now
@@ -164,7 +164,7 @@ class Connection(web.RequestHandler):
 
     def _process_keepalive(self) -> None:
         if self._head == "begun":
-            self._keepalive_handle = None  # the head has its own time; the next answer begins anew
+            self._keepalive_handle = None  # `patience.head` applies; restarted after the answer
         else:
             super()._process_keepalive()
 
@@ -172,7 +172,8 @@ class Connection(web.RequestHandler):
         return self._waiter is not None and not self._waiter.done()
 
     def _what_is_owed(self) -> tuple[str, int] | None:
-        """`head` or `body`, and the number of the request; None while the client owes nothing."""
+        """What the client must still send, `head` or `body`, and the number of the request; None if
+        nothing."""
         if self._waits():
             return ("head", self._request_count) if self._head else None
         request = self._current_request
@@ -183,7 +184,7 @@ class Connection(web.RequestHandler):
 
     def _end_head(self, patience: Patience) -> None:
         if self._head == "due" or self._waiter is None:
-            self.force_close()  # nothing was asked: some proxies connect before they need to
+            self.force_close()  # no request has begun: some proxies connect in advance
             return
         late = Problem(408, f"The head of the request was not whole after {patience.head:g} s.")
         self._messages.append((_ErrInfo(status=408, exc=late, message=""), EMPTY_PAYLOAD))
@@ -191,7 +192,7 @@ class Connection(web.RequestHandler):
 
     def _end_body(self) -> None:
         if self._current_request is not None:
-            # The handler reads it next, and its middleware answers.
+            # The handler gets it when it reads on, and the middleware answers.
             self._current_request.content.set_exception(
                 Problem(
                     408,
@@ -203,7 +204,7 @@ class Connection(web.RequestHandler):
     async def _handle_request(
         self,
         request: web.BaseRequest,
-        *more: Any,  # noqa: ANN401 - as aiohttp has it
+        *more: Any,  # noqa: ANN401 - as in aiohttp
     ) -> tuple[web.StreamResponse, bool]:
         try:
             answered = await super()._handle_request(request, *more)
@@ -214,8 +215,8 @@ class Connection(web.RequestHandler):
         return answered
 
     async def _drop_rest(self) -> None:
-        """Read for a moment what still comes of a body that was refused: if the connection were
-        closed at once, the client would see a reset instead of the answer."""
+        """Read the rest of a refused body for a moment: if the connection were closed at once, the
+        client would see a reset instead of the answer."""
         self._lingering_time = 0.0  # aiohttp would read it from the content
         if self.transport is None or self.transport.is_closing():
             return
@@ -229,16 +230,16 @@ class Connection(web.RequestHandler):
         request: web.BaseRequest,
         status: int = 500,
         exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002 - it repeats what was sent
+        message: str | None = None,  # noqa: ARG002 - it repeats a part of the request
     ) -> web.StreamResponse:
-        """The answer to what no handler could answer; it closes the connection."""
+        """The answer to a request that no handler could answer; it closes the connection."""
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun: it cannot become another one")
         problem = _problem(status, exc)
         if problem.status >= 500:
             _log.error("unexpected", exc_info=exc)
         else:
-            # Not the error itself: it repeats what was sent, which may be a secret.
+            # Not the error itself: it repeats a part of the request, which may be a secret.
             _log.info("refused unread", status=problem.status, reason=type(exc).__name__)
         response = _answer(problem)
         response.force_close()
@@ -247,9 +248,9 @@ class Connection(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Send the answer; what was refused before any middleware is a problem, too.
+        """Send the answer, as a problem if the request was refused before any middleware.
 
-        The body is let go first: however slowly the answer is read, others have room for theirs.
+        The body is freed first: however slowly the answer is read, others have room for theirs.
         """
         self._room.bodies.done(request.content)
         request._read_bytes = None  # noqa: SLF001 - aiohttp keeps it as long as the request
@@ -261,9 +262,9 @@ class Connection(web.RequestHandler):
 
 
 def _is_left(body: StreamReader) -> bool:
-    """Whether nothing can be read after this body, because its rest stays where it is.
+    """Whether nothing can be read after this body, because its rest is not read.
 
-    Of one in a coding (gzip) a megabyte may be a gigabyte, which would stop everything for seconds.
+    A megabyte of a compressed body may be a gigabyte, which would block everything for seconds.
     """
     if body.exception() is not None:
         return True

@@ -9,7 +9,7 @@ from gateway.web.streaming import Stream
 
 HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
-    "X-Accel-Buffering": "no",  # nginx would collect events before it passes them on
+    "X-Accel-Buffering": "no",  # otherwise nginx collects events before it passes them on
 }
 
 
@@ -21,17 +21,17 @@ class EventStream(Stream):
         self.response.force_close()
 
     async def begin(self, retry: int, position: Position) -> None:
-        """Say in how many milliseconds to connect again once it is cut, and where it stands.
+        """Tell the client after how many milliseconds to reconnect, and its position.
 
-        With an id before the first event nothing is missed by who is cut off before it.
+        The id before the first event makes sure that a client that is cut off then misses nothing.
         """
         await self.send(f"retry: {retry}\n".encode() + beat(position))
 
     async def end(self, why: str) -> None:
-        """Say why nothing more comes."""
+        """Say why the stream ends."""
         await self.send(f": {why}\n\n".encode())
 
 
 def beat(position: Position) -> bytes:
-    """A comment, which no client hears of, and the place, which it keeps."""
+    """A comment, which clients ignore, and the position, which they remember."""
     return f": live\nid: {position}\n\n".encode()

@@ -32,7 +32,7 @@ def add_routes(app: web.Application, start: str) -> None:
 
 
 async def handle(request: web.Request) -> web.Response:
-    """Answer one webhook request, 2xx only when everything in it is stored."""
+    """Answer one webhook request, with 2xx only if everything in it is stored."""
     services = request.app[SERVICES]
     provider, event = request.match_info["provider"], request.match_info["event"]
     account = await _account(request)
@@ -61,7 +61,7 @@ async def handle(request: web.Request) -> web.Response:
             "PUBLIC_URL with the URL that the provider calls, and the account's secret.",
         ) from None
     except ConflictError as error:
-        # Never a 4xx, after which some providers do not try again.
+        # Never 4xx, after which some providers do not try again.
         _log.warning("webhook met a change", provider=provider, constraint=error.constraint)
         raise not_now("What this is about was changed meanwhile: send it again.") from None
     except Unreadable as error:
@@ -83,11 +83,11 @@ async def _account(request: web.Request) -> Account:
 
 
 async def _read(request: web.Request) -> tuple[bytes, Problem | None]:
-    """The body, and the problem of its coding, which is told only after its signature is verified.
+    """The body, and the problem of its coding, which is told only after the signature is verified.
 
-    A body that cannot be decoded is empty: some providers sign without it. Raises `Problem` 413.
+    A body that cannot be decoded is empty: some signatures do not cover it. Raises `Problem` 413.
     """
-    is_known = has_known_coding(request)  # once it is read, there is no body
+    is_known = has_known_coding(request)  # asked first: after reading, there is no body
     try:
         if (request.content_length or 0) > request.client_max_size:
             raise web.HTTPRequestEntityTooLarge(request.client_max_size)
@@ -108,8 +108,8 @@ def count(request: web.Request, status: int, seconds: float) -> None:
 
 
 def _public_url(settings: Settings, raw_path: str) -> str:
-    # As text: a URL object would quote the query anew, but the signature is over the original.
-    if not raw_path.startswith("/"):  # the whole URL, as RFC 9112 (3.2.2) lets a proxy ask
+    # As text: a URL object would quote the query anew, but the original is signed.
+    if not raw_path.startswith("/"):  # a whole URL, which RFC 9112 (3.2.2) allows
         raw_path = "/" + raw_path.partition("://")[2].partition("/")[2]
     prefix = settings.prefix
     if prefix and raw_path.startswith(prefix + "/webhooks/"):

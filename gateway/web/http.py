@@ -1,4 +1,4 @@
-"""Requests read into models, and answers written: as JSON, or as a problem."""
+"""Reading requests into models, and writing answers: as JSON, or as a problem."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from gateway.store.values import Row, as_json_bytes
 
 M = TypeVar("M", bound=BaseModel)
 
-# To name a million of them takes ten seconds, and an answer of fifty megabytes.
+# Listing a million errors would take ten seconds, and an answer of fifty megabytes.
 MOST_ERRORS = 100
 TOO_MANY_ERRORS = (
     f"More than {MOST_ERRORS} fields of this request are wrong: compare it with /openapi.json."
 )
 
 
-# Of a body: what aiohttp has decoded before a handler sees it, or has refused.
+# The codings of a body that aiohttp decodes before a handler sees it, or refuses.
 _CODINGS = ("identity", "gzip", "deflate", "br", "zstd")
-# What a body may have, and by what it begins. Of ten megabytes to read a million fields takes two
-# seconds, and three million lists five, in which nobody else is answered; so many, a fifth of one.
-# Of a batch of 1,000 messages each may have a thousandth of them.
+# The characters that begin a part of JSON, and how many a body may have. In ten megabytes, reading
+# a million fields takes two seconds, and three million lists five, while nobody else is answered;
+# up to these limits it takes a fifth of a second. All messages of a batch share them.
 _MOST = (
     (b"[{", 100_000, "lists and objects"),
     (b":", 200_000, "fields"),
@@ -37,30 +37,30 @@ _OTHER = bytes({*range(256)} - {*b'"'.join(begins for begins, _, _ in _MOST)})
 
 
 def has_known_coding(request: web.Request) -> bool:
-    """Whether the body, if there is one, is what it says that it is encoded as."""
+    """Whether aiohttp knows the Content-Encoding of the body, or there is no body."""
     coding = request.headers.get("Content-Encoding", "identity")
     return not request.can_read_body or coding.lower() in _CODINGS
 
 
 def wrong_coding() -> Problem:
-    """A body that cannot be decoded."""
+    """The problem of a body that cannot be decoded."""
     return Problem(400, "The body is not encoded as its Content-Encoding says.")
 
 
 def parse_json(raw: bytes) -> Any:  # noqa: ANN401 - any JSON
     """The body as JSON; raises `Problem` 400."""
-    # Most bodies are shorter, and most others have fewer, also with those in their texts.
+    # Most bodies are short, and most others have few, even if those in strings are counted.
     if len(raw) > _FEWEST and _too_many(raw) and (many := _too_many(_outside_texts(raw))):
         raise Problem(400, f"The body has more than {many}.")
     try:
-        # With the models' own parser: integers of any size, and the same limit of nesting.
+        # The parser of the models: integers of any size, and the same limit of nesting.
         return pydantic_core.from_json(raw, allow_inf_nan=False)
     except ValueError as error:
         raise Problem(400, f"The body is not well-formed JSON: {error}.") from None
 
 
 def _too_many(raw: bytes) -> str | None:
-    """What a body has more of than it may, if it does."""
+    """What a body has too many of, if anything."""
     for begins, most, named in _MOST:
         if sum(raw.count(one) for one in begins) > most:
             return f"{most} {named}"
@@ -68,9 +68,9 @@ def _too_many(raw: bytes) -> str | None:
 
 
 def _outside_texts(raw: bytes) -> bytes:
-    """The brackets, colons and commas of JSON that are not in its texts.
+    """The brackets, colons and commas of JSON that are not inside of strings.
 
-    Of ten megabytes in a quarter of a second at most, where an expression for texts takes a whole.
+    Takes a quarter of a second at most for ten megabytes; a regular expression takes a whole one.
     """
     plain = raw.replace(rb"\\", b"").replace(rb"\"", b"").translate(None, _OTHER)
     return b"".join(plain.split(b'"')[::2])
@@ -104,7 +104,7 @@ def read_query(model: type[M], request: web.Request) -> M:
 
 
 def field_errors(error: ValidationError) -> list[FieldError]:
-    """pydantic's findings in the words of this API; a single one if nobody would read them all."""
+    """pydantic's errors in the words of this API; a single one if there are too many to read."""
     if error.error_count() > MOST_ERRORS:
         return [FieldError("body", TOO_MANY_ERRORS)]
     found = []
@@ -120,7 +120,7 @@ def field_errors(error: ValidationError) -> list[FieldError]:
 
 
 def refuse(problem: Problem) -> web.Response:
-    """The answer that is a problem."""
+    """The answer for a problem."""
     return web.Response(
         body=as_json_bytes(problem.as_json()),
         status=problem.status,
@@ -139,6 +139,6 @@ def respond(
 
 
 def respond_page(page: Page, shown: Callable[[Row], Row] | None = None) -> web.Response:
-    """One page of rows, each as it is stored, or as it is `shown`."""
+    """One page of rows, each as it is stored, or as `shown` returns it."""
     data = page.rows if shown is None else [shown(row) for row in page.rows]
     return respond({"data": data, "next_cursor": page.next_cursor})

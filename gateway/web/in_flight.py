@@ -1,4 +1,4 @@
-"""Requests in flight, counted so that a stop can wait for them, though not for ever."""
+"""Requests in flight, counted so that stopping can wait for them, but not for ever."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from aiohttp import web
 
-# Seconds that streams have to end by themselves.
+# Seconds for streams to end by themselves.
 _GRACE = 2.0
 
 
@@ -33,11 +33,11 @@ class InFlight:
 
     @property
     def stopping(self) -> bool:
-        """Whether the process is about to stop: what has begun is finished, nothing else begins."""
+        """Whether the process is about to stop: it finishes requests, but begins no new ones."""
         return self._stopping.is_set()
 
     def stop(self) -> None:
-        """Tell everybody that the process is about to stop; streams have a moment to end well."""
+        """Tell all requests that the process is about to stop; streams have a moment to end."""
         if not self._stopping.is_set():
             self._stopping.set()
             asyncio.get_running_loop().call_later(_GRACE, self._cut)

@@ -17,7 +17,7 @@ from gateway.web.services import SERVICES
 
 _log = logger(__name__)
 
-# Prometheus gives a scrape up after ten seconds: without the database the rest must still answer.
+# Prometheus gives up a scrape after ten seconds: without the database the rest must still answer.
 _COUNT_SECONDS = 3
 
 
@@ -48,14 +48,14 @@ async def readyz(request: web.Request) -> web.Response:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """Numbers for Prometheus, of all processes on this machine; also while the database is away.
+    """Metrics for Prometheus, of all processes on this machine, also while the database is away.
 
-    Then the queue's are left out, and `gateway_database_up` is 0.
+    Those of the queue are left out then, and `gateway_database_up` is 0.
     """
     services = request.app[SERVICES]
     counting = asyncio.create_task(_depth(services.database))
     try:
-        # Not until it ends: a connection that does not answer takes its time to be given up.
+        # Does not wait for its end: giving up a connection that does not answer takes long.
         await asyncio.wait({counting}, timeout=_COUNT_SECONDS)
         depth = counting.result() if counting.done() else None
     finally:

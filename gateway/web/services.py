@@ -1,4 +1,4 @@
-"""What the handlers of one process share, and its place in the application."""
+"""What the handlers of one process share, and the key for it in the application."""
 
 from __future__ import annotations
 

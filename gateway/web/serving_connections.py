@@ -1,4 +1,4 @@
-"""A web process listens, with as many connections as leave descriptors for everything else."""
+"""Listening in a web process, with so many connections that descriptors are left for the rest."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from gateway.web.bodies import Bodies
 from gateway.web.connections import Connection, Patience, Room
 
 BACKLOG = 1024
-# Descriptors that clients' connections leave for the database and files: so many, or one in so many
-# if that is more.
+# Descriptors that are kept for the database and files: so many, or one in so many if that is more.
 _KEPT, _KEPT_OF = 64, 8
-# Clients that are let in, however few descriptors there are.
+# Connections that are accepted, however few descriptors there are.
 _FEWEST = 16
 
 
 def most_connections(descriptors: int) -> int:
-    """How many connections of clients leave enough of so many descriptors for everything else."""
+    """How many connections clients may have, so that enough descriptors are left for the rest."""
     return max(_FEWEST, descriptors - max(_KEPT, descriptors // _KEPT_OF))
 
 
@@ -36,7 +35,7 @@ async def listening(
 ) -> AsyncIterator[None]:
     """Accept connections on a bound socket within the block; open ones stay open after it.
 
-    Connections beyond `most` at a time are closed at once, with nothing read.
+    Connections beyond `most` at a time are closed at once, before anything is read.
     """
     patience = patience or Patience()
     server = cast("web.Server", runner.server)  # it is there once the runner is set up
@@ -52,8 +51,8 @@ async def listening(
                 connection.look(now, patience)
 
     room = Room(most, bodies or Bodies())
-    # uvloop accepts one connection at a time: however many come at once, each is counted before the
-    # next one takes a descriptor.
+    # uvloop accepts one connection at a time: each is counted before the next one takes a
+    # descriptor, however many come at once.
     listener = await loop.create_server(
         lambda: Connection(server, loop, room, patience.idle), sock=bound, backlog=BACKLOG
     )

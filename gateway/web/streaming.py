@@ -1,4 +1,4 @@
-"""An answer that is sent in parts, to a client that may be slow, or gone."""
+"""An answer that is sent in parts, to a client that may be slow or gone."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class GoneError(Exception):
 
 
 class Stream:
-    """The parts of one answer; nothing is held for the client but what it has not read yet.
+    """The parts of one answer; only what the client has not read yet is kept in memory.
 
-    One that reads nothing for a minute (`patience`, in seconds) is cut. Use as a context, in which
-    `send` is called; at its end the answer is complete, but where an error ended it: then the
-    client sees that it is cut.
+    A client that reads nothing for a minute (`patience`, in seconds) is cut off. Use as a context,
+    in which `send` is called; at its end the answer is complete. If an error ends it, the
+    connection is cut, so that the client sees that the answer is incomplete.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Stream:
         self._watched = request.app[IN_FLIGHT].streaming(self.cut)
 
     async def __aenter__(self) -> Self:
-        # First: where the client has gone away already it raises, and nobody leaves this context.
+        # First: if the client has gone already, this raises, and `__aexit__` is not called.
         await self.response.prepare(self._request)
         self._watched.__enter__()
         return self
@@ -47,7 +47,7 @@ class Stream:
             raise GoneError from error
 
     def cut(self) -> None:
-        """End the connection at once: what was sent is not all."""
+        """End the connection at once: the answer is incomplete."""
         if self._request.transport is not None:
             self._request.transport.abort()
 

@@ -1,7 +1,7 @@
-"""/unsubscribe/{token}: one click off the list (RFC 8058).
+"""/unsubscribe/{token}: unsubscribe with one click (RFC 8058).
 
-GET shows a page and changes nothing, because programs that look after mail follow every link; POST,
-from a mail program or from the page, suppresses the address that the message went to.
+GET shows a page and changes nothing, because mail scanners follow every link. POST, from a mail
+program or from the page, suppresses the address that the message was sent to.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ async def ask(request: web.Request) -> web.Response:
 
 
 async def unsubscribe(request: web.Request) -> web.Response:
-    """Write no more e-mails to the address that the message went to."""
+    """Suppress further e-mails to the address that the message was sent to."""
     services = request.app[SERVICES]
     organization_id, message_id = _named(request)
     async with services.database.as_service(share_of=organization_id) as db:
@@ -74,8 +74,8 @@ async def unsubscribe(request: web.Request) -> web.Response:
             db, organization_id, Channel.EMAIL, address, Reason.UNSUBSCRIBE
         )
         said = Statement(
-            # Mail programs ask more than once. That somebody is on the list already is no reason
-            # not to keep their word: whoever said so first may take it back.
+            # Mail programs may post more than once. A new statement is stored even if the address
+            # is already suppressed: whoever made the first one may take that back.
             id=new_id() if known is None else _once_a_minute(organization_id, message_id),
             channel=Channel.EMAIL,
             address=address,
