@@ -82,7 +82,7 @@ def build_app(settings: Settings) -> web.Application:
     app = web.Application(middlewares=[_counted, _as_problems], client_max_size=MAX_BODY)
     app[IN_FLIGHT] = InFlight()
     app.cleanup_ctx.append(_services(settings, settings.database_url))
-    # A proxy may strip the path that PUBLIC_URL has, or leave it.
+    # A proxy may strip the path of PUBLIC_URL, or leave it.
     for start in settings.starts:
         _add_api(app, start)
         docs.add_routes(app, start)
@@ -103,7 +103,7 @@ def _add_api(app: web.Application, start: str) -> None:
             app.router.add_route(method, start + endpoint.path, endpoint.handle)
         above, _, last = endpoint.path.rpartition("/")
         if last != "{id}" and above + "/{id}" in paths:
-            # Else another method would look for `batch` or `export` among the ids of messages.
+            # Without this, another method would take `batch` or `export` for the id of a message.
             no_other = partial(_not_allowed, endpoint.methods)
             app.router.add_route("*", start + endpoint.path, no_other)
 
@@ -122,7 +122,7 @@ def _services(settings: Settings, dsn: str) -> Callable[[web.Application], Async
         async with (
             Downloader() as downloader,
             Renderer() as renderer,
-            # A cookie that somebody's sign-in gets must not go with another's.
+            # A cookie from one person's sign-in must not be sent with another's.
             aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
         ):
             files = Files(database, store, media_links, downloader)
@@ -182,16 +182,16 @@ async def _counted(request: web.Request, handler: Handler) -> web.StreamResponse
     with in_flight:
         response = await handler(request)
         if in_flight.stopping:
-            # Whoever keeps this connection for more requests goes to another process now.
+            # A client that keeps the connection open must go to another process now.
             response.force_close()
         return response
 
 
 @web.middleware
 async def _as_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every error is problem+json, and a page in the inbox; what nobody expected is logged.
+    """Every error becomes problem+json, or a page in the inbox; unexpected ones are logged.
 
-    Here it is known what is answered, and how long it took: sends and webhooks are counted.
+    Sends and webhooks are counted here, where the answer and its duration are known.
     """
     started = time.perf_counter()
     try:
@@ -200,7 +200,7 @@ async def _as_problems(request: web.Request, handler: Handler) -> web.StreamResp
         if error.status < 400:
             raise
         response = await _problem(request, _of_aiohttp(request, error))
-    except Exception as error:  # noqa: BLE001 - the one place where nothing may pass unanswered
+    except Exception as error:  # noqa: BLE001 - every request must get an answer
         response = await _problem(request, _of_any(request, error))
     took = time.perf_counter() - started
     if request.match_info.handler is hooks.handle:
@@ -222,7 +222,7 @@ def _of_aiohttp(request: web.Request, error: web.HTTPException) -> Problem:
 
 
 def _path(request: web.Request) -> str:
-    """The path for the log, without the token by which a link of ours opens something."""
+    """The path for the log, without the secret token of one of our links."""
     resource = request.match_info.route.resource
     if resource is not None and "token" in request.match_info:
         return resource.canonical.replace("{token}", "***")
@@ -240,7 +240,7 @@ def _of_any(request: web.Request, error: Exception) -> Problem:
     if isinstance(error, web.RequestPayloadError):
         return wrong_coding()
     if isinstance(error, ConnectionResetError):
-        # The caller went away in the middle of the body: nobody reads this answer.
+        # The client left in the middle of the body: nobody reads this answer.
         return Problem(400, "The request ended before its body.")
     if problem := _for_now(request, error):
         return problem
@@ -249,7 +249,7 @@ def _of_any(request: web.Request, error: Exception) -> Problem:
 
 
 def _for_now(request: web.Request, error: Exception) -> Problem | None:
-    """Something that we need is away: another time the same request is answered."""
+    """The problem if something that we need is not available now: the request can be repeated."""
     if isinstance(error, BusyError):
         _log.warning("one organization waits for much", path=_path(request))
         text = "Other requests of your organization take too long: try again when they are done."

@@ -16,7 +16,7 @@ from yarl import URL
 
 from channels import providers
 
-# Only those of our providers: a variable that ends so may be any other program's.
+# Only those of our providers: other programs may have variables with this ending.
 _API_URLS = {f"{name}_API_URL".upper(): name for name in providers.NAMES}
 _SECRET = 32
 _POSTGRES = (
@@ -30,7 +30,7 @@ class SettingsError(Exception):
 
 
 class Settings(BaseSettings):
-    """What the environment says (`docs/operating.md` explains each)."""
+    """The settings from the environment (`docs/operating.md` explains each)."""
 
     model_config = SettingsConfigDict(env_prefix="", extra="ignore", frozen=True)
 
@@ -119,28 +119,28 @@ class Settings(BaseSettings):
 
     @property
     def base_url(self) -> str:
-        """What providers call, without a slash at the end."""
+        """The URL that providers call, without a slash at the end."""
         return self.public_url or f"http://127.0.0.1:{self.port}"
 
     @property
     def prefix(self) -> str:
-        """The path of `base_url`, as /prefix, or nothing; a proxy may strip it or leave it."""
+        """The path of `base_url`, such as /prefix, or nothing; a proxy may strip it or leave it."""
         return urlsplit(self.base_url).path
 
     @property
     def starts(self) -> tuple[str, ...]:
-        """What stands before each of our paths: nothing, and `prefix` where there is one."""
+        """What may precede each of our paths: nothing, and `prefix` if there is one."""
         return tuple(dict.fromkeys(("", self.prefix)))
 
     @property
     def is_pooled(self) -> bool:
-        """Whether `database_url` is a transaction pooler, with a direct way beside it."""
+        """Whether `database_url` is a transaction pooler, with `database_direct_url` around it."""
         return self.database_direct_url is not None
 
 
 def check_url(value: str) -> str:
-    """An http or https address without a slash at its end; raises `ValueError`."""
-    # urlsplit passes over blanks and line ends; what is compared with this, and signed, has none.
+    """An http or https URL without a slash at its end; raises `ValueError`."""
+    # urlsplit ignores spaces and line ends; the URLs that are compared and signed have none.
     if not value.isascii() or not value.isprintable() or " " in value:
         raise ValueError(
             "must have no spaces, no line breaks and no characters beyond ASCII: "
@@ -164,7 +164,7 @@ def _origin(value: str) -> str:
 
 
 def _check_servers(url: str) -> None:
-    """Each of the servers of a database: libpq and asyncpg take several, as host:port,host:port."""
+    """Check each server of a database: libpq and asyncpg accept host:port,host:port."""
     _, at, servers = urlsplit(url).netloc.rpartition("@")
     try:
         for server in servers.split(","):
@@ -175,7 +175,7 @@ def _check_servers(url: str) -> None:
     else:
         if "#" not in url:
             return
-    # They end what urlsplit takes for the servers.
+    # These characters end the part that urlsplit takes for the servers.
     raise ValueError("a #, / or ? in its password must be written as %23, %2F or %3F")
 
 
@@ -200,7 +200,7 @@ def decode_key(text: str) -> bytes:
 
 def read_settings() -> Settings:
     """The settings of this process; raises `SettingsError` with one line."""
-    # An empty variable is one that is not set: `PORT= gateway web` means the default.
+    # An empty variable counts as not set: `PORT= gateway web` means the default.
     empty = [name for name, value in os.environ.items() if not value]
     for name in empty:
         if name.lower() in Settings.model_fields or name in _API_URLS:
@@ -221,9 +221,9 @@ def read_settings() -> Settings:
 
 
 def postgres_environment() -> dict[str, str]:
-    """What asyncpg finds in the environment beside an address, for a program that is to find it.
+    """The variables that asyncpg reads besides a URL, for another program that needs them.
 
-    HOME has .pgpass; a user without a name may have none.
+    HOME, because it contains .pgpass; a user without a name may have no home.
     """
     found = {name: value for name in _POSTGRES if (value := os.environ.get(name))}
     with suppress(RuntimeError):
@@ -232,11 +232,11 @@ def postgres_environment() -> dict[str, str]:
 
 
 def use_metrics_folder(folder: Path) -> None:
-    """Tell prometheus-client, before it is imported, where processes share their numbers."""
+    """Tell prometheus-client, before it is imported, where processes share their metrics."""
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
 
 
 def metrics_folder() -> Path | None:
-    """Where the processes of this machine share their numbers, where they do."""
+    """The folder in which the processes of this machine share their metrics, if they do."""
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     return Path(folder) if folder else None

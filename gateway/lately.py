@@ -1,4 +1,4 @@
-"""Lately: keys of which something failed recently, so that it is not tried again at once."""
+"""Lately: keys for which something failed recently, so that it is not tried again at once."""
 
 from __future__ import annotations
 

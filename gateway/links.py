@@ -24,7 +24,7 @@ def shown(base_url: str) -> str:
 
 
 def unsubscribe_url(vault: Vault, base_url: str, organization_id: UUID, message_id: UUID) -> str:
-    """The URL with which the recipient of a message unsubscribes by one click (RFC 8058)."""
+    """The URL with which the recipient of a message unsubscribes with one click (RFC 8058)."""
     token = _token(vault, _UNSUBSCRIBE, organization_id, message_id)
     return f"{shown(base_url)}/unsubscribe/{token}"
 
@@ -35,7 +35,7 @@ def read_unsubscribe(vault: Vault, token: str) -> tuple[UUID, UUID] | None:
 
 
 def sign_in_url(vault: Vault, base_url: str, organization_id: UUID, link_id: UUID) -> str:
-    """The URL with which a member of staff signs in, once: made when it is sent, never stored."""
+    """The URL with which staff sign in once: created when it is sent, never stored."""
     return f"{shown(base_url)}/inbox/link/{_token(vault, _SIGN_IN, organization_id, link_id)}"
 
 

@@ -1,7 +1,7 @@
-"""What a process stands on: a database that is there and migrated, keys for secrets, numbers.
+"""What a process needs to run: a database that is migrated, keys for secrets, shared metrics.
 
-Without DATABASE_URL that is the embedded PostgreSQL under GATEWAY_DATA, which every command
-migrates by itself; with it, only `gateway migrate` migrates.
+Without DATABASE_URL, the database is the embedded PostgreSQL in GATEWAY_DATA, which every command
+migrates by itself. With it, only `gateway migrate` migrates.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ async def database_of(settings: Settings, *, needs_keys: bool = True) -> AsyncIt
     async with server:
         keeper = asyncio.create_task(server.keep())
         try:
-            # Asking first is quicker than a run of dbmate that finds nothing to do.
+            # To ask first is quicker than to run dbmate if it has nothing to do.
             if await _is_behind(server.dsn):
                 await migrate.up(server.dsn)
             yield settings.model_copy(
@@ -69,7 +69,7 @@ async def _is_behind(dsn: str) -> bool:
 
 
 def _own_key(folder: Path) -> bytes:
-    """The key that belongs to the embedded database: made once, readable by its owner only."""
+    """The key for the embedded database: made once, and readable only by its owner."""
     path = folder / "secret.key"
     try:
         if not path.exists():
@@ -85,7 +85,7 @@ def _own_key(folder: Path) -> bytes:
 
 
 def _make_key(path: Path) -> None:
-    """Make a key, whole or not at all; where somebody else made one meanwhile, that one counts."""
+    """Make a key, whole or not at all; if another process made one meanwhile, that one counts."""
     fresh = path.with_suffix(f".{os.getpid()}")
     try:
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -101,11 +101,12 @@ def _make_key(path: Path) -> None:
 
 
 def share_metrics(data: Path, *part: str) -> int:
-    """Share this process's numbers with the machine's others; call before anything counts.
+    """Share metrics with the other processes of this machine; call before anything is counted.
 
-    They are in the data folder, or in a part of it that is a world of its own.
+    They are in the data folder, or in a `part` of it with metrics of its own.
 
-    The descriptor that is returned keeps the folder: the first process of all empties it.
+    While the returned descriptor is open, the folder is kept; a process that finds no other one
+    empties it.
     """
     shared = data.joinpath(*part, "metrics")
     try:

@@ -1,4 +1,4 @@
-"""The processes: web (one or several on one port) and worker, until they are told to stop."""
+"""The processes web (one or several on one port) and worker, until they are told to stop."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ _NEW_OBJECTS = 20_000
 
 
 class PortTakenError(Exception):
-    """Another process listens on the port; one line that says what to do."""
+    """Another process listens on the port; the text is one line that says what to do."""
 
 
 def bind(host: str, port: int, *, shared: bool = False, told_by: str = "PORT") -> socket.socket:
-    """A socket to listen on, alone or `shared` with our other web processes.
+    """A socket to listen on, exclusively or `shared` with our other web processes.
 
-    Raises `PortTakenError`, which names what the port was told by. Sharing is for processes of one
-    parent only: two gateways that share a port by accident would each get half of the other's
+    Raises `PortTakenError`, which names the source of the port (`told_by`). Only processes of one
+    parent share a port: two gateways that did so by accident would get half of each other's
     requests.
     """
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
@@ -66,7 +66,7 @@ def bind(host: str, port: int, *, shared: bool = False, told_by: str = "PORT") -
     try:
         bound.bind((host, port))
         if not shared:
-            # Only who listens has the port: until then another process may bind it as well.
+            # Only listening reserves the port: until then another process may bind it as well.
             bound.listen(BACKLOG)
     except OSError as error:
         bound.close()
@@ -76,15 +76,15 @@ def bind(host: str, port: int, *, shared: bool = False, told_by: str = "PORT") -
 
 
 def claim(host: str, port: int) -> socket.socket:
-    """A socket that keeps a port for our own web processes, which bind it `shared`, and for nobody
-    else; it takes no connections itself. Raises `PortTakenError`.
+    """A socket that reserves a port for our own web processes, which bind it `shared`; it accepts
+    no connections itself. Raises `PortTakenError`.
 
     Without it the port would be free until the first of them has started, and another gateway that
     starts in that second would share it.
     """
-    bind(host, port).close()  # nobody listens there
+    bind(host, port).close()  # checks that nobody listens there
     kept = bind(host, port, shared=True)
-    # Where both may reuse an address, Linux asks only who listens.
+    # If both sockets have SO_REUSEADDR, Linux lets another one bind unless somebody listens.
     kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     return kept
 
@@ -109,7 +109,7 @@ async def serve_web(
             if ready:
                 ready()
             await stop.wait()
-        # aiohttp reads no more of a request once it shuts down: what has begun is finished first.
+        # Once aiohttp shuts down, it reads no more of a request, so those under way end first.
         app[IN_FLIGHT].stop()
         with suppress(TimeoutError):
             async with asyncio.timeout(_SHUTDOWN):
@@ -119,10 +119,10 @@ async def serve_web(
 
 
 def _spare_the_collector() -> None:
-    """Let the collector look less often, and never at what lives as long as the process.
+    """Let the garbage collector run less often, and skip objects that live as long as the process.
 
-    A look at all that is loaded takes 80 ms. Messages and requests under way are thousands of
-    objects, which go by themselves; by default it looks for cycles at every 700th of them.
+    A run over all that is loaded takes 80 ms. Messages and requests under way are thousands of
+    objects, which are freed without it; by default it runs after every 700 of them.
     """
     gc.collect()
     gc.freeze()
@@ -130,8 +130,8 @@ def _spare_the_collector() -> None:
 
 
 def _allow_files() -> int:
-    """As many open connections as the system lets us: each stream of events is one, and each
-    message on its way to a provider. Returns how many descriptors that is."""
+    """Raise the limit of open files as far as possible: each event stream, and each message that is
+    being sent, is a connection. Returns the limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
@@ -144,12 +144,12 @@ async def serve_worker(settings: Settings, stop: asyncio.Event, pace: Pace | Non
     """Send what is due until `stop` is set."""
     _allow_files()
     database = await Database.connect(str(settings.database_url), pooled=settings.is_pooled)
-    # as many as may be under way, and those that fetch files beside them
+    # enough for all messages under way, and for errands that fetch files
     names = OwnThreads()
     connector = leaving.connector(
         limit=max(_CONNECTIONS, 2 * settings.worker_concurrency), resolver=names
     )
-    jar = aiohttp.DummyCookieJar()  # a cookie of one account must not go with another's request
+    jar = aiohttp.DummyCookieJar()  # a cookie of one account must not be sent for another
     try:
         async with (
             aiohttp.ClientSession(connector=connector, cookie_jar=jar) as session,
@@ -174,7 +174,7 @@ async def _work(
     stop: asyncio.Event,
     pace: Pace | None,
 ) -> None:
-    """Put a worker together from its parts, and let it work."""
+    """Build a worker, and run it until `stop`."""
     vault, metrics = Vault(settings.gateway_secret_keys), of_process(metrics_folder())
     store = open_store(settings.gateway_media_url, settings.gateway_data)
     media_links = MediaLinks(vault, settings.base_url)
@@ -270,7 +270,7 @@ class WebProcesses:
 
 def _web_process(settings: Settings, host: str, port: int) -> None:
     configure(settings.log_level, settings.log_format)
-    # A key press at the terminal reaches the whole group: only the parent decides.
+    # Ctrl-C reaches the whole process group: only the parent acts on it.
     signal.signal(signal.SIGINT, _ignore)
 
     async def run() -> None:
@@ -279,7 +279,7 @@ def _web_process(settings: Settings, host: str, port: int) -> None:
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         parent = multiprocessing.parent_process()
         if parent is not None:
-            # Readable once the parent is gone, however it died: nobody else would stop this one.
+            # Readable once the parent has ended, for whatever reason: nobody else would stop us.
             loop.add_reader(parent.sentinel, stop.set)
         await serve_web(settings, bind(host, port, shared=True), stop)
 
@@ -291,7 +291,7 @@ def _ignore(_number: int, _frame: FrameType | None) -> None:
 
 
 def run_loop(main: object) -> None:
-    """Run a coroutine on the quickest event loop there is."""
+    """Run a coroutine on the fastest event loop, uvloop."""
     import uvloop  # noqa: PLC0415 - only the long-running processes need it
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

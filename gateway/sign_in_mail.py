@@ -1,7 +1,7 @@
-"""The mail that brings a link to sign in.
+"""The mail with a link to sign in.
 
-Said anew when it leaves: colleagues can change a stored message, and would have the link sent to
-themselves, or told by a picture of theirs.
+Composed anew when it is sent: colleagues can change a stored message, and could have the link sent
+to themselves, or leaked by a picture that they add.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from channels import email
 from channels.model import Content
 from gateway.parts import SIGN_IN
 
-# Seconds that a link works for.
+# Seconds for which a link works.
 LINK_SECONDS = 900
 SUBJECT = "Your link to sign in"
 
@@ -25,12 +25,12 @@ It works once, within {minutes} minutes. If you did not ask for it, do nothing.
 
 
 def text(organization: str, mailbox: str, link: str = SIGN_IN) -> str:
-    """What it says, without a link the text that is stored."""
+    """The text of the mail; without a link, the text that is stored."""
     return _TEXT.format(
         organization=organization, mailbox=mailbox, link=link, minutes=LINK_SECONDS // 60
     )
 
 
 def content(organization: str, mailbox: str, link: str) -> Content:
-    """What leaves; raises `ContentError`."""
+    """The content that is sent; raises `ContentError`."""
     return email.compose(subject=SUBJECT, body=text(organization, mailbox, link))

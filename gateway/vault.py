@@ -23,7 +23,7 @@ class VaultError(Exception):
 
 
 class Vault:
-    """Seals with the first key, opens with any, so that keys can be changed one by one.
+    """Seals with the first key and opens with any, so that keys can be changed one by one.
 
     A sealed value is `key id (4 bytes) | nonce (12) | ciphertext`. The organization is in the
     additional data: a row that is moved to another tenant does not open.
@@ -35,7 +35,7 @@ class Vault:
         self._ring = {_key_id(key): AESGCM(key) for key in keys}
         self._first = _key_id(keys[0])
         self._keys = tuple(keys)
-        # Cached, because every message needs them, and the same sealed bytes never change.
+        # Cached, because every message needs credentials; sealed bytes never change.
         self._opened = lru_cache(maxsize=1024)(self._unseal)
 
     @property
@@ -91,7 +91,7 @@ class Vault:
 
 
 def _mac(key: bytes, purpose: str, data: bytes) -> bytes:
-    # A key of its own for each purpose: signing links and sealing secrets never share one.
+    # Each purpose has its own key: signing links and sealing secrets never share one.
     return hmac.digest(hmac.digest(key, f"gateway:{purpose}".encode(), "sha256"), data, "sha256")
 
 

@@ -37,7 +37,7 @@ _GLANCE = 0.05
 # Seconds to wait for more free places; entries of one claim.
 _GATHER = 0.02
 _BATCH = 100
-# Seconds that messages under way have to end, and then to be recorded after they were cut off.
+# Seconds for messages under way to end, and, after they are cut off, to be recorded.
 _STOP, _LAST = 23.0, 2.0
 # Seconds after which a message under way is slow: its provider does not answer, or its files drip.
 _SLOW = 3.0
@@ -113,8 +113,8 @@ class Worker:
         ]
         claiming = asyncio.create_task(self._claim_until_stopped())
         try:
-            # None of these ends by itself: if one does, it met an unexpected error, and the worker
-            # ends, too. A supervisor starts another one.
+            # Before `stop`, none of these ends by itself: if one does, it met an unexpected error,
+            # and the worker ends, too. A supervisor starts another one.
             await asyncio.wait({claiming, *beside}, return_when=asyncio.FIRST_COMPLETED)
             for task in (claiming, *beside):
                 if task.done():

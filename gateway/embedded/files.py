@@ -1,4 +1,4 @@
-"""What users and holder of the embedded PostgreSQL both know: where things are, what fails."""
+"""What users and the holder of the embedded PostgreSQL share: its files, and errors."""
 
 import errno
 import fcntl
@@ -14,19 +14,19 @@ from typing import BinaryIO
 
 from gateway.folders import make_file, own
 
-LOG_LIMIT = 8 * 2**20  # bytes; then the log is put aside as server.log.1
-FULL = 2**16  # bytes; with less no server starts, and nobody can write down why
-# What a server answers that takes no connections yet, or no more; and one without our database.
+LOG_LIMIT = 8 * 2**20  # bytes; then the log is renamed to server.log.1
+FULL = 2**16  # bytes; with less no server starts, and the reason cannot be logged
+# SQLSTATEs: the server does not accept connections yet, or any more; it lacks our database.
 NOT_YET, NO_DATABASE = "57P03", "3D000"
-SOCKET_LIMIT = 100  # bytes of the whole path; the kernel takes 107 on Linux, 103 on macOS
+SOCKET_LIMIT = 100  # bytes of the whole path; the kernel accepts 107 on Linux, 103 on macOS
 
 
 class EmbeddedError(Exception):
-    """The embedded PostgreSQL cannot be had; the text is one line: why, and what to do."""
+    """The embedded PostgreSQL cannot be used; the text is one line: why, and what to do."""
 
 
 class Layout:
-    """The files of one data folder; all are below it, but for a socket whose path is too long."""
+    """The files of one data folder; all are inside, except sockets if their path is too long."""
 
     def __init__(self, data: Path) -> None:
         self.data = data
@@ -38,9 +38,9 @@ class Layout:
         self.half_made = data / "pgdata.new"
         self.socket_folder = data / "socket"
         path = str(self.socket)
-        # A comma separates hosts in a DSN; quotes, spaces, % are quoted differently by each client.
+        # A comma separates hosts in a DSN; clients escape quotes, spaces and % differently.
         if len(os.fsencode(path)) > SOCKET_LIMIT or not re.fullmatch(r"[\w./@-]+", path, re.ASCII):
-            # Not TMPDIR: two users of one data folder may have different ones, and must meet here.
+            # Not TMPDIR: two users of one data folder may have different ones.
             name = hashlib.sha256(os.fsencode(data)).hexdigest()[:16]
             self.socket_folder = Path("/tmp") / f"gateway-{name}"  # noqa: S108 (`make` checks it)
 
@@ -55,7 +55,7 @@ class Layout:
         return self.socket_folder / "holder"
 
     def make(self) -> None:
-        """Create what is missing; root in somebody's data folder makes it theirs."""
+        """Create what is missing; if root does, it belongs to the owner of the data folder."""
         self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             self.socket_folder.mkdir(mode=0o700)
@@ -73,7 +73,7 @@ class Layout:
             raise EmbeddedError(f"{self.socket_folder} is not a private folder of ours: remove it")
 
     def open_log(self) -> BinaryIO:
-        """The log, to be written at its end; put aside first where it has become long."""
+        """The log, opened for appending; first renamed if it has become long."""
         if self.log.exists() and self.log.stat().st_size > LOG_LIMIT:
             self.log.replace(self.log.with_name("server.log.1"))
             make_file(self.log)
@@ -81,11 +81,11 @@ class Layout:
 
     @property
     def is_full(self) -> bool:
-        """Whether the disk has no room: what was to be said about it may not be in the log."""
+        """Whether the disk is full: then the log may lack the reason of a failure."""
         return shutil.disk_usage(self.data).free < FULL
 
     def last_words(self, failure: str) -> str:
-        """One line made of a failure and of what the log says about it at its end."""
+        """One line of a failure and what the last lines of the log say about it."""
         with self.log.open("rb") as log:
             log.seek(max(0, os.fstat(log.fileno()).st_size - 4096))
             lines = log.read().decode(errors="replace").splitlines() or ["it said nothing"]
@@ -99,12 +99,12 @@ class Layout:
         return f"{failure}: {words or lines[-1]} (more in {self.log})"
 
     def postmaster_pid(self) -> int:
-        """The pid in postmaster.pid, else 0; the process may be long dead, or another by now."""
+        """The pid in postmaster.pid, else 0; that process may have ended, or be another by now."""
         first = "".join(self._postmaster_lines()[:1]).strip()
         return int(first) if first.isdigit() else 0
 
     def is_ready(self, pid: int) -> bool:
-        """Whether this postmaster has written that it takes connections: line 8 says so."""
+        """Whether this postmaster has written to line 8 that it accepts connections."""
         lines = self._postmaster_lines()
         return len(lines) > 7 and lines[0] == str(pid) and lines[7].startswith("ready")
 
@@ -137,7 +137,7 @@ def why(error: OSError, layout: Layout) -> str:
 
 
 def ask(door: Path) -> str:
-    """What the holder says about its server: `ready` or `not yet`; nothing if none lives."""
+    """What the holder says about its server: `ready` or `not yet`; "" if there is no holder."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(5)
         try:
@@ -148,10 +148,10 @@ def ask(door: Path) -> str:
 
 
 def probe(path: Path) -> str:
-    """What a connection is answered: `ok`, a SQLSTATE, or nothing.
+    """How the server answers a connection: `ok`, a SQLSTATE, or "".
 
-    The start of https://www.postgresql.org/docs/18/protocol-flow.html. psql would say the same
-    in 20 ms instead of 3, and asyncpg is for `gateway/store` and `gateway/schema` alone.
+    The start of https://www.postgresql.org/docs/18/protocol-flow.html. psql would need 20 ms for
+    this instead of 3, and only `gateway/store` and `gateway/schema` may use asyncpg.
     """
     words = b"user\0postgres\0database\0gateway\0\0"
     with socket.socket(socket.AF_UNIX) as connection:
@@ -173,8 +173,8 @@ def probe(path: Path) -> str:
 
 
 def is_there(state: str) -> bool:
-    """Whether a server gave this answer to `probe` that can be worked with.
+    """Whether this answer to `probe` is that of a server which is up.
 
-    Full (53300) or without our database it is there.
+    It is, too, if it has no connection left (53300), or lacks our database.
     """
     return state not in {"", NOT_YET}

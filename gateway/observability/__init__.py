@@ -1,1 +1,1 @@
-"""What can be seen of a running process: its log lines, and its metrics for Prometheus."""
+"""The log lines of a process, and its metrics for Prometheus."""

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 import orjson
 import structlog
 
-# A pipe takes this much in one piece, so processes that share it do not mix their lines.
+# A write of this size to a pipe is atomic: processes that share it do not mix their lines.
 _PIPE_BYTES = 4096
 
 
@@ -31,10 +31,10 @@ def configure(level: str, style: str) -> None:
     ]
     lines = _Lines(sys.stderr)
     structlog.configure(
-        # Written directly: through `logging` a line costs five times as much.
+        # Written directly: through `logging` a line takes five times as long.
         processors=[*shared, _without_data, renderer],
         logger_factory=lambda *_: lines,
-        # what is below the level costs nothing
+        # lines below the level cost nothing
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
@@ -52,17 +52,17 @@ def configure(level: str, style: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # Libraries log requests with their bodies at these levels; ours say what matters.
+    # Below WARNING these libraries log requests with their bodies; our own lines are enough.
     for name in ("twilio", "aiohttp.access", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # It logs what it could not parse, addresses in the path included.
+    # It logs requests that it could not parse, which may have addresses in the path.
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
 
 
 def info_each(
     log: structlog.stdlib.BoundLogger, event: str, rows: Iterable[Mapping[str, object]]
 ) -> None:
-    """One line for each row, like `log.info(event, **row)`, but written together."""
+    """Log one line for each row, like `log.info(event, **row)`, but written together."""
     if not log.is_enabled_for(logging.INFO):
         return
     *steps, render = structlog.get_config()["processors"]
@@ -84,7 +84,7 @@ def info_each(
 
 
 class _Lines:
-    """Writes lines; ignores that nobody reads them any more, so that logging never fails."""
+    """Writes lines; logging never fails, even if standard error is closed."""
 
     def __init__(self, stream: TextIO) -> None:
         self._write = stream.write
@@ -100,14 +100,14 @@ class _Lines:
 def _json(line: object, **_: object) -> str:
     try:
         return orjson.dumps(line, default=str).decode()
-    except TypeError:  # half a surrogate pair, or a number without bounds: others' words
+    except TypeError:  # half a surrogate pair or a huge number, from outside
         return json.dumps(line, default=str)
 
 
 def _without_data(
     _logger: object, _name: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
-    """A traceback as places and kinds of errors: their texts may quote bodies and addresses."""
+    """The exception as places and types only: its text may contain bodies and addresses."""
     given = event.pop("exc_info", None)
     error = sys.exc_info()[1] if given is True else given
     if isinstance(error, tuple):

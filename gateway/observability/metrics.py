@@ -1,7 +1,7 @@
-"""Metrics for Prometheus: what was accepted, sent, failed, received, and how long it took.
+"""Metrics for Prometheus: how many messages were accepted, sent, received, have failed, and times.
 
-With a folder for several processes (`config.use_metrics_folder`) every process writes its own
-numbers there, and `/metrics` sums them; without one they are only this process's.
+With a folder for several processes (`config.use_metrics_folder`) each process writes its own
+metrics there, and `/metrics` sums them; without one it shows those of this process only.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gateway.store.reports import Advance
 # Buckets in seconds.
 _LATENCY = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
 _DELAY = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 86400)
-# In place of a provider, where a test key sent the message: no provider gets it.
+# Replaces the provider if a test key sent the message, which no provider gets.
 _OF_TESTS = "test"
 
 
@@ -93,13 +93,13 @@ class Metrics:
         self._accept_seconds.observe(seconds)
 
     def send_took(self, provider: str, seconds: float) -> None:
-        """A provider answered, or did not within its time."""
+        """A provider answered, or its time was over."""
         _histogram(self._send_seconds, provider).observe(seconds)
 
     def advanced(
         self, advance: Advance, provider: str, now: datetime, *, is_test: bool = False
     ) -> None:
-        """A message was sent, delivered or has failed, each counted the first time."""
+        """A message was sent, was delivered or has failed; each is counted once."""
         labels = (advance.channel, _OF_TESTS if is_test else provider)
         if advance.is_sent:
             _counter(self._sent, *labels).inc()
@@ -107,7 +107,7 @@ class Metrics:
             _counter(self._failed, *labels).inc()
         if advance.is_delivered:
             _counter(self._delivered, *labels).inc()
-            if advance.created_at is not None:  # staff may write it, and the column allows it
+            if advance.created_at is not None:  # staff may write null: the column allows it
                 age = (now - advance.created_at).total_seconds()
                 _histogram(self._callback_delay, *labels).observe(age)
 
@@ -121,22 +121,22 @@ class Metrics:
         _histogram(self._hook_seconds, provider).observe(seconds)
 
     def put_aside(self, provider: str, reason: str, events: int) -> None:
-        """Events came about a sender that no account has (`no_account`), or one whose account has
-        another secret (`other_secret`)."""
+        """Events were for a sender that no account has (`no_account`), or whose account has another
+        secret (`other_secret`)."""
         _counter(self._put_aside, provider, reason).inc(events)
 
     def event_sent(self, outcome: str) -> None:
-        """A subscription was told of an event (`delivered`), or was not (`failed`, `given_up`)."""
+        """An event was sent to a subscription: `delivered`, `failed` or `given_up`."""
         _counter(self._deliveries, outcome).inc()
 
     def write(self) -> None:
-        """Write the latest counts to where other processes read them."""
+        """Write the latest counts to the file that other processes read."""
         self._buffer.write()
 
     def page(self, depth: Iterable[tuple[str, int, float]] | None) -> bytes:
         """The text that Prometheus reads; `depth` is (channel, entries, age of the oldest in s).
 
-        It is None when the database does not answer.
+        `depth` is None if the database does not answer.
         """
         registry = self._registry
         if self._folder is not None:
@@ -149,17 +149,17 @@ class Metrics:
 
 
 def of_process(folder: Path | None) -> Metrics:
-    """The counters of web, or of a worker; where one process is both (`gateway demo`), of both."""
+    """The metrics of this process: of web or a worker, or of both (in `gateway demo`)."""
     return Metrics() if folder is None else _in_files(folder)
 
 
-# Cached, because there is one file for each process: two would each overwrite the other's numbers.
+# Cached, because two objects would overwrite each other's numbers in the file of this process.
 @cache
 def _in_files(folder: Path) -> Metrics:
     return Metrics(folder)
 
 
-# Cached, because the library looks a child up under a lock each time; there are few label values.
+# Cached, because the library looks up a child under a lock each time; there are few label values.
 @cache
 def _counter(counter: Counter, *labels: str) -> Counter:
     return counter.labels(*labels)

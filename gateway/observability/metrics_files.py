@@ -1,7 +1,7 @@
 """Metrics in files that the processes of a machine share, written a few times a second.
 
-prometheus-client writes a number each time that it grows: a lock, a check of the process id and a
-copy into the file, five times for one webhook request. Here it grows in memory first.
+prometheus-client writes a number whenever it grows: a lock, a check of the process id and a copy
+into the file, five times for one webhook request. Here it first grows in memory.
 """
 
 from __future__ import annotations
@@ -28,33 +28,33 @@ _log = logger(__name__)
 
 # Seconds between two writes.
 _PAUSE = 0.1
-# Bytes: the first size of a file, and what a number takes beside its name.
+# Bytes: the first size of a file, and the space of a number besides its name.
 _FIRST, _BESIDE = 2**16, 64
-# What the library says of a file that is none of its own, was cut, or is not ours to read.
+# The library's errors for a file that is not its own, was truncated, or may not be read.
 _UNREADABLE = (OSError, ValueError, RuntimeError, LookupError, TypeError, struct.error)
 
 
 class Buffer:
-    """What was counted and is not in the files yet; only for the event loop's thread."""
+    """Numbers that are not in the files yet; only for the event loop's thread."""
 
     def __init__(self) -> None:
         self._waiting: dict[Any, float] = {}
         self._due_on: asyncio.AbstractEventLoop | None = None
 
     def add(self, value: Any, amount: float) -> None:  # noqa: ANN401 - a class of the library's
-        """Write it with the others, at once where no event loop runs."""
+        """Write it later with the others; at once if no event loop runs."""
         self._waiting[value] = self._waiting.get(value, 0.0) + amount
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             self.write()
             return
-        if self._due_on is not loop:  # one that has ended keeps no appointment
+        if self._due_on is not loop:  # an event loop that has ended calls nothing
             loop.call_later(_PAUSE, self.write)
             self._due_on = loop
 
     def write(self) -> None:
-        """Write what waits."""
+        """Write all that waits."""
         self._due_on = None
         waiting, self._waiting = self._waiting, {}
         for value, amount in waiting.items():
@@ -62,13 +62,13 @@ class Buffer:
 
 
 class ReservedFile(mmap_dict.MmapedDict):
-    """The library's file of numbers, with its space on the disk taken before it is written to.
+    """The library's file of numbers, with space on the disk allocated before it is written to.
 
-    On a full disk the kernel kills whoever writes to a mapped page that has no space (SIGBUS). If
-    none can be had, the numbers stay in memory, and are missing in `/metrics`.
+    On a full disk the kernel kills a process that writes to a mapped page without space (SIGBUS).
+    If none can be allocated, the numbers stay in memory, and are missing in `/metrics`.
     """
 
-    # The library's: without a file, memory does as well.
+    # The library's attributes: a file, and a memory map or, without a file, memory.
     _f: Any
     _m: Any
 
@@ -79,7 +79,7 @@ class ReservedFile(mmap_dict.MmapedDict):
         if has_place:
             super().__init__(filename)  # type: ignore[no-untyped-call]
             return
-        Path(filename).unlink()  # nobody can read numbers from it
+        Path(filename).unlink()  # it has no numbers
         self._f, self._fname, self._positions, self._used = None, filename, {}, 8
         self._use_memory(struct.pack("i", self._used))
 
@@ -93,7 +93,7 @@ class ReservedFile(mmap_dict.MmapedDict):
         super()._init_value(key)  # type: ignore[no-untyped-call]
 
     def _use_memory(self, held: bytes) -> None:
-        """Go on with what is held, and as much room again."""
+        """Go on in memory with these bytes and as much space again."""
         _log.warning("numbers are not shared: there is no room for them on the disk")
         self.close()  # type: ignore[no-untyped-call]
         self._m = bytearray(held) + bytearray(max(len(held), _FIRST))
@@ -101,7 +101,7 @@ class ReservedFile(mmap_dict.MmapedDict):
 
 
 def _reserve(number: int, size: int) -> bool:
-    """Whether a file has its place for so many bytes; not every system can tell."""
+    """Allocate space for a file, and return whether there was enough; not every system can."""
     if not hasattr(os, "posix_fallocate"):
         return True
     try:
@@ -112,11 +112,11 @@ def _reserve(number: int, size: int) -> bool:
 
 
 def places(folder: Path) -> Callable[[], str]:
-    """Names the files of a process, by a place that it holds while it lives.
+    """Names the files of a process by a place, which it keeps while it runs.
 
-    The pid, which the library takes, may be 1 in each of two containers that share the folder.
-    Who starts takes the place of one that has ended, and goes on with its numbers. Else its files
-    would stay for ever: removing them would make a sum fall, which Prometheus takes for a restart.
+    Not by pid, as the library does: two containers that share the folder may both have pid 1. A new
+    process takes the place of one that has ended, and goes on with its numbers. Otherwise its files
+    would stay for ever: removing them would lower a sum, which Prometheus takes for a restart.
     """
 
     @cache
@@ -138,10 +138,10 @@ def places(folder: Path) -> Callable[[], str]:
 
 
 class Sum(MultiProcessCollector):
-    """The numbers of all processes, without those that cannot be read."""
+    """The sums of all processes, without files that cannot be read."""
 
     def collect(self) -> Iterable[Metric]:
-        """One metric for each of the same name."""
+        """One metric for all with the same name."""
         files = sorted(Path(self._path).glob("*.db"))
         try:
             return self._sum(files)
@@ -161,9 +161,9 @@ class Sum(MultiProcessCollector):
 
 
 def use_files(buffer: Buffer, folder: Path) -> None:
-    """Have the library keep numbers in files of a folder from now on, through `buffer`.
+    """Let the library keep numbers in files of a folder from now on, through `buffer`.
 
-    It chose where numbers live when it was imported, before the folder was named.
+    When it was imported, it chose memory, because the folder was not known yet.
     """
     in_file: Any = values.MultiProcessValue(places(folder))  # type: ignore[no-untyped-call]
 

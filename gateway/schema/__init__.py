@@ -1,4 +1,4 @@
-"""The schema: how a database is brought to `sql/migrations`, and taken back.
+"""The schema: applying `sql/migrations` to a database, and rolling them back.
 
-`migrate` is what others call; dbmate sends the files. For the Supabase CLI they are exported.
+Others call `migrate`; dbmate sends the files. For the Supabase CLI they are exported.
 """

