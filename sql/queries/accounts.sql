@@ -9,7 +9,8 @@ INSERT INTO auth_users (id, auth_id, email, full_name, organization_id, role)
 VALUES ($1, $2, $3, $4, $5, $6);
 
 -- name: staff_by_email
--- The schema lets two rows hold one mailbox in different spellings: the exact spelling comes first.
+-- The schema allows two rows with the same mailbox in different spellings: the exact one comes
+-- first.
 SELECT auth_id, organization_id, is_active FROM auth_users WHERE lower(email) = lower($1)
 ORDER BY email = $1 DESC, created_at, id LIMIT 1;
 
@@ -69,8 +70,9 @@ WHERE organization_id = $1 AND id = $2;
 
 -- name: replace_credentials
 -- A separate statement, because owners may write credentials, but only service_role may read them.
--- $4: when it was last changed that they are of the same account at the provider as what was stored
--- then; null where they are of another one. Whatever else was stored meanwhile may be of another one.
+-- $4: the `updated_at` of the credentials that the caller compared, if the new ones belong to the
+-- same account at the provider; else null. If others were stored meanwhile, these may be another
+-- account's.
 UPDATE gateway.provider_accounts SET credentials = $3,
   identified_at = CASE WHEN updated_at = $4 THEN identified_at ELSE clock_timestamp() END
 WHERE organization_id = $1 AND id = $2;
@@ -79,8 +81,8 @@ WHERE organization_id = $1 AND id = $2;
 DELETE FROM gateway.provider_accounts WHERE organization_id = $1 AND id = $2 RETURNING id;
 
 -- name: forget_what_came
--- Deletes what was kept of what came in for account $2, at most $3 rows of each kind, so that no statement
--- takes long; returns how many there were.
+-- Deletes the webhook requests and unmatched reports of account $2, at most $3 rows of each, so
+-- that no statement takes long; returns how many were deleted.
 WITH requests AS (
   DELETE FROM gateway.webhook_requests WHERE (organization_id, id) IN (
     SELECT organization_id, id FROM gateway.webhook_requests
@@ -96,20 +98,20 @@ WITH requests AS (
 SELECT (SELECT count(*) FROM requests) + (SELECT count(*) FROM reports);
 
 -- name: open_account
--- For webhooks and the command line: the account in the path names organization and secret.
+-- For webhooks and the command line: the account in the path determines organization and secret.
 SELECT a.id, a.organization_id, a.provider, a.credentials,
   jsonb_build_object('email', o.settings -> 'email', 'call', o.settings -> 'call') AS settings
 FROM gateway.provider_accounts a JOIN organizations o ON o.id = a.organization_id
 WHERE a.id = $1;
 
 -- name: stored
--- What account $2 has, and when it was last changed.
+-- The credentials of account $2, and when it was last changed.
 SELECT credentials, updated_at FROM gateway.provider_accounts
 WHERE organization_id = $1 AND id = $2;
 
 -- name: versions
--- All accounts of organization $1 at provider $2, those in use first, then the oldest first, and when
--- each was last changed.
+-- All accounts of organization $1 at provider $2, active ones first, then the oldest first; and
+-- when each was last changed.
 SELECT id, updated_at FROM gateway.provider_accounts
 WHERE organization_id = $1 AND provider = $2 ORDER BY is_active DESC, created_at, id;
 
@@ -118,8 +120,8 @@ WHERE organization_id = $1 AND provider = $2 ORDER BY is_active DESC, created_at
 SELECT id, credentials FROM gateway.provider_accounts WHERE id = ANY ($1::uuid[]);
 
 -- name: hold_default_sender
--- From here on nobody else changes the default of channel $2, until this transaction is over: each would
--- lock the default before and then the new one, in an order of its own.
+-- Until this transaction ends, no other one changes the default sender of channel $2: each would
+-- lock the former default and then the new one, which may deadlock.
 SELECT pg_advisory_xact_lock(hashtextextended($1::uuid::text || ' ' || $2::text, 7044));
 
 -- name: clear_default_sender

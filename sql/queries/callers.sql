@@ -1,5 +1,5 @@
--- Which of the callers recognised some time ago would still be recognised. Each names its organization, so
--- that somebody who has moved to another one is a stranger to the first.
+-- Which callers that were authenticated some time ago would still be. Each row has the
+-- organization, so that somebody who has moved to another one is no longer known in the first.
 
 -- name: keys
 SELECT id, organization_id FROM gateway.api_keys

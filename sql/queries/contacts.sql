@@ -1,4 +1,4 @@
--- Leads and clients, and the context in which a request to send is read.
+-- Leads and clients, and everything else that a request to send refers to.
 
 -- name: context
 -- Everything that a batch of requests refers to, in one answer, under the caller's own policies.
@@ -31,7 +31,7 @@ SELECT
   (SELECT coalesce(json_agg(json_build_object(
       'kind', c.kind, 'id', c.id, 'phone', c.phone, 'email', c.email) ORDER BY c.created_at DESC), '[]')
     FROM gateway.contacts_by_address(
-      -- of a request that names a lead, the client with the lead's number is looked for, too
+      -- if a request names a lead, the client with the lead's number is looked for, too
       $8::text[] || ARRAY(
         SELECT right(regexp_replace(phone, '\D', '', 'g'), 7) FROM leads
         WHERE organization_id = $1 AND id = ANY ($2::uuid[]) AND phone IS NOT NULL
@@ -61,15 +61,15 @@ SELECT settings ->> 'country' FROM organizations WHERE id = $1;
 
 -- name: by_address
 -- Leads and clients that may have these addresses, for the gateway itself. The caller compares
--- the numbers as numbers: an index can only hold their last digits.
+-- whole numbers, because the index only has their last digits.
 SELECT c.kind, c.id, c.phone, c.email,
   (SELECT settings ->> 'country' FROM organizations WHERE id = $1) AS country
 FROM gateway.contacts_by_address($1::uuid, $2::text[], $3::text[]) c
 ORDER BY c.created_at DESC;
 
 -- name: list_leads
--- $7: once the texts of rows have so many bytes together the page ends. A text's size is known without it.
--- `found` is how many there are without that limit.
+-- $7: the page ends once the texts of its rows have so many bytes. The size of a text is known
+-- without reading it. `found`: how many rows there are without that limit.
 WITH page AS MATERIALIZED (
   SELECT id, organization_id, first_name, last_name, name, email, phone, source, source_details,
     utm_source, utm_medium, utm_campaign, status, tags, lead_score, ai_score, assigned_to,
@@ -104,7 +104,7 @@ SELECT id, organization_id, first_name, last_name, name, email, phone, source, s
 FROM leads WHERE organization_id = $1 AND id = $2;
 
 -- name: insert_lead
--- $3: json object with the columns that the caller gave; the others take their defaults.
+-- $3: json object with the columns that the caller gave; others get their defaults.
 INSERT INTO leads (
   id, organization_id, first_name, last_name, email, phone, source, source_details, utm_source,
   utm_medium, utm_campaign, status, tags, lead_score, ai_score, assigned_to, custom_fields, notes,
@@ -117,7 +117,7 @@ SELECT $2, $1, first_name, last_name, email, phone, coalesce(source, 'manual'),
 FROM jsonb_populate_record(NULL::leads, $3::jsonb);
 
 -- name: update_lead
--- Keys that $3 does not have keep their value.
+-- Columns that are not in $3 keep their value.
 UPDATE leads l SET
   first_name = CASE WHEN $3::jsonb ? 'first_name' THEN p.first_name ELSE l.first_name END,
   last_name = CASE WHEN $3::jsonb ? 'last_name' THEN p.last_name ELSE l.last_name END,
@@ -142,7 +142,7 @@ WHERE l.organization_id = $1 AND l.id = $2
 RETURNING l.id;
 
 -- name: list_clients
--- $7 and `found` as of leads.
+-- $7 and `found` as in `list_leads`.
 WITH page AS MATERIALIZED (
   SELECT id, organization_id, first_name, last_name, name, email, phone, is_active, email_verified,
     date_of_birth, gender, emergency_contact_name, emergency_contact_phone, membership_status,
@@ -190,8 +190,8 @@ SELECT $2, $1, first_name, last_name, email, phone, coalesce(is_active, true), d
 FROM jsonb_populate_record(NULL::clients, $3::jsonb);
 
 -- name: update_client
--- Column by column: an API key may not read a client's password, so no statement of it may touch
--- the row as a whole.
+-- Column by column: an API key may not read a client's password, so it may not use the row as a
+-- whole.
 UPDATE clients c SET
   first_name = CASE WHEN $3::jsonb ? 'first_name' THEN p.first_name ELSE c.first_name END,
   last_name = CASE WHEN $3::jsonb ? 'last_name' THEN p.last_name ELSE c.last_name END,

@@ -1,18 +1,19 @@
--- Conversations: where a message belongs, and what staff see of them and do with them.
+-- Conversations: to which one a message belongs, and what staff see of them and do with them.
 
 -- name: place
--- The conversation of each message that is about to be stored, made where there is none.
+-- The conversation of each message that is about to be stored; created if there is none.
 -- $1: organization, $2: json array; see gateway.place.
 SELECT n, conversation_id, joins FROM gateway.place($1, $2::json);
 
 -- name: place_people
--- The same where some of them have several addresses, which WhatsApp says are one person's. `is_news`:
--- one of these had no conversation, or what was said under one of them does not hold for all.
+-- The same if some messages have several addresses, which according to WhatsApp belong to one
+-- person. `is_news`: one of these had no conversation, or a suppression of one is not there for all
+-- of them.
 SELECT p.n, p.conversation_id, p.joins,
   cardinality(w.addresses) > 1 AND (
     EXISTS (
       SELECT FROM unnest(w.addresses) AS each (address)
-      WHERE ( -- as a value: one look-up for each
+      WHERE ( -- as a scalar subquery: one look-up for each
         SELECT true FROM gateway.conversation_addresses a
         WHERE a.organization_id = $1 AND a.address = gateway.address_key(each.address)
         LIMIT 1) IS NULL)
@@ -28,8 +29,8 @@ FROM gateway.place($1, $2::json) p
 JOIN json_to_recordset($2::json) AS w (n integer, addresses text[]) ON w.n = p.n;
 
 -- name: set_name
--- What whoever is at the other end of conversation $2 called themselves ($3) in a message that came at $4,
--- long ago, and which is stored right behind that, unless they have written since.
+-- Sets the name that the other person in conversation $2 gave ($3) in an old message, which was
+-- just stored with its time $4; unless they have written since then.
 UPDATE gateway.conversations SET name = left(btrim($3), 200)
 WHERE organization_id = $1 AND id = $2 AND NOT is_linked AND btrim($3) <> ''
   AND (name IS NULL OR NOT EXISTS (
@@ -38,31 +39,32 @@ WHERE organization_id = $1 AND id = $2 AND NOT is_linked AND btrim($3) <> ''
       AND m.created_at > $4::timestamptz + interval '1 millisecond'));
 
 -- name: join
--- Two conversations of one person become one: the one that has a name stays, else the older. Null: one
--- is long, and this was a step.
+-- Merges two conversations of one person: one with a lead or client stays, else the older. Returns
+-- null if one is long: then this was only a step.
 WITH both_of AS (
   SELECT id, row_number() OVER (
     ORDER BY (lead_id IS NOT NULL) DESC, (client_id IS NOT NULL) DESC, created_at, id) AS rank
   FROM gateway.conversations
   WHERE organization_id = $1 AND id IN ($2, $3) AND merged_into IS NULL
-    AND NOT is_linked -- staff may have said meanwhile who one of them is
+    AND NOT is_linked -- staff may have linked one of them meanwhile
 )
 SELECT gateway.merge_conversations($1,
   (SELECT id FROM both_of WHERE rank = 2), (SELECT id FROM both_of WHERE rank = 1));
 
 -- name: merge
--- Null: $2 is long, and this was a step.
+-- Returns null if $2 is long: then this was only a step.
 SELECT gateway.merge_conversations($1, $2, $3);
 
 -- name: owned
--- Which of a lead's or client's addresses have a conversation; asked after either is created or changed.
--- $1: organization, $2: addresses in E.164 or mailboxes.
+-- Which of the addresses of a lead or client, which was just created or changed, have a
+-- conversation. $1: organization, $2: addresses in E.164 or mailboxes.
 SELECT a.written FROM gateway.conversation_addresses a
 WHERE a.organization_id = $1
   AND a.address IN (SELECT gateway.address_key(each) FROM unnest($2::text[]) AS each);
 
 -- name: numbers
--- The addresses in a conversation, or where it was merged into, that WhatsApp may know somebody by.
+-- The addresses of a conversation, or of the one that it was merged into, which may be WhatsApp
+-- ids.
 SELECT a.written FROM gateway.conversation_addresses a
 WHERE a.organization_id = $1 AND a.address NOT LIKE '%@%' AND a.conversation_id = (
   SELECT coalesce(c.merged_into, c.id) FROM gateway.conversations c
@@ -70,11 +72,12 @@ WHERE a.organization_id = $1 AND a.address NOT LIKE '%@%' AND a.conversation_id 
 ORDER BY a.created_at, a.written LIMIT 50;
 
 -- name: current
--- Under which id a conversation is found that may have been merged into another one.
+-- The present id of a conversation, which may have been merged into another one.
 SELECT coalesce(merged_into, id) FROM gateway.conversations WHERE organization_id = $1 AND id = $2;
 
 -- name: whereabouts
--- The same, and whether it is being merged in steps, of which each has a time, as has what is set apart.
+-- The same, and whether it is being merged in steps; `merging_at` is the time of the last step,
+-- also of moving an address out of a conversation.
 SELECT c.id, c.merging_into, c.merging_at
 FROM gateway.conversations asked
 JOIN gateway.conversations c ON c.organization_id = asked.organization_id
@@ -99,10 +102,10 @@ LEFT JOIN clients k ON k.organization_id = c.organization_id AND k.id = c.client
 WHERE asked.organization_id = $1 AND asked.id = $2;
 
 -- name: list
--- Newest first; every filter is optional: a custom plan folds the absent ones away. The page is
--- found before anything is joined to it. $9: ids to choose from, of a search. $10: once the texts of
--- the last messages have so many bytes the page ends. A size is known without the text. `found` is how many
--- there are without that limit.
+-- Newest first. Every filter is optional: a custom plan drops those that are null. The page is
+-- found before anything is joined to it. $9: ids that a search has found. $10: the page ends once
+-- the texts of the last messages have so many bytes; the size of a text is known without reading
+-- it. `found`: how many rows there are without that limit.
 WITH page AS MATERIALIZED (
   SELECT c.* FROM gateway.conversations c
   WHERE c.organization_id = $1 AND c.merged_into IS NULL
@@ -138,7 +141,7 @@ WHERE $10::integer IS NULL OR c.id IN (
 ORDER BY c.last_message_at DESC, c.id DESC;
 
 -- name: last_messages
--- $2: message ids of one page of conversations.
+-- $2: ids of the last messages of a page of conversations.
 SELECT id, organization_id, channel, direction, from_address, to_address, lead_id, client_id,
   conversation_id, subject, body, html_body, attachments, status, sent_at, delivered_at, read_at,
   failed_at, error_code, error_message, external_id, template_id, reference, send_at, expires_at,
@@ -146,14 +149,14 @@ SELECT id, organization_id, channel, direction, from_address, to_address, lead_i
 FROM messages WHERE organization_id = $1 AND id = ANY ($2::uuid[]);
 
 -- name: last_lines
--- The same in brief, for a list: of each message what one line and its status show.
+-- The same for a list, which shows one line of each message and its status.
 SELECT id, channel, direction, subject, left(body, 1000) AS body, attachments, status, send_at,
   metadata
 FROM messages WHERE organization_id = $1 AND id = ANY ($2::uuid[]);
 
 -- name: change
--- $3: json object; keys that it does not have keep their value. Read means nothing is unread but what
--- was `unseen`; unread, that something is.
+-- $3: json object; columns that are not in it keep their value. `read`: true leaves at most
+-- `unseen` messages unread, false leaves at least one.
 UPDATE gateway.conversations SET
   status = CASE WHEN $3::jsonb ? 'status' THEN $3::jsonb ->> 'status' ELSE status END,
   assigned_to = CASE WHEN $3::jsonb ? 'assigned_to' THEN ($3::jsonb ->> 'assigned_to')::uuid
@@ -167,7 +170,7 @@ WHERE organization_id = $1 AND id = $2 AND merged_into IS NULL
 RETURNING id;
 
 -- name: link
--- Links it to lead $3 and client $4, or leaves either as it is if $5 or $6 says so.
+-- Links conversation $2 to lead $3 if $5 is true, and to client $4 if $6 is true.
 UPDATE gateway.conversations SET is_linked = true,
   lead_id = CASE WHEN $5 THEN $3 ELSE lead_id END,
   client_id = CASE WHEN $6 THEN $4 ELSE client_id END
@@ -180,18 +183,18 @@ SELECT id FROM gateway.conversations
 WHERE organization_id = $1 AND (lead_id = $2 OR client_id = $3) AND merged_into IS NULL;
 
 -- name: whose_address
--- The conversation of an address in any form ($2), and the one form of it.
+-- The conversation of an address in any form ($2), and the normal form of the address.
 SELECT a.address, a.conversation_id FROM gateway.conversation_addresses a
 WHERE a.organization_id = $1 AND a.address = gateway.address_key($2);
 
 -- name: make_apart
--- What messages come to from conversation $3, until all of them are here.
+-- A new conversation, to which messages are moved from conversation $3.
 INSERT INTO gateway.conversations (organization_id, id, is_linked, coming_from)
 VALUES ($1, $2, true, $3);
 
 -- name: all_here
--- Nothing comes to $2 any more from $3 or what was merged into that. Also of one that has been merged into $2
--- since.
+-- All messages have been moved to $2, or to one that was merged into it since, from $3, or from one
+-- that was merged into that.
 UPDATE gateway.conversations c SET coming_from = NULL
 WHERE c.organization_id = $1 AND (c.id = $2 OR c.merged_into = $2) AND EXISTS (
   SELECT FROM gateway.conversations f
@@ -202,7 +205,7 @@ UPDATE gateway.conversation_addresses SET conversation_id = $4
 WHERE organization_id = $1 AND conversation_id = $2 AND address = $3;
 
 -- name: merging_into
--- Where messages of conversation $2 are already while it is merged in steps, and from there on.
+-- The conversation into which $2 is being merged in steps, the one into which that is, and so on.
 WITH RECURSIVE places AS (
   SELECT c.merging_into AS id FROM gateway.conversations c
   WHERE c.organization_id = $1 AND c.id = $2
@@ -213,8 +216,8 @@ WITH RECURSIVE places AS (
 SELECT id FROM places WHERE id IS NOT NULL AND id <> $2;
 
 -- name: all_apart
--- Of a conversation that has no address left nothing is being merged any more; unless messages of another
--- one have come through it, which is being merged into this: these find their way back by it.
+-- A conversation without addresses is no longer being merged. Unless another one is being merged
+-- into it: its messages may have gone further already, and are found through this one.
 UPDATE gateway.conversations SET merging_into = NULL
 WHERE organization_id = $1 AND id = $2 AND NOT EXISTS (
   SELECT FROM gateway.conversation_addresses a
@@ -224,8 +227,8 @@ WHERE organization_id = $1 AND id = $2 AND NOT EXISTS (
   WHERE o.organization_id = $1 AND o.merging_into = $2);
 
 -- name: to_move
--- What of conversations $2 has address $3, the newest first: as much as half a second is enough for, which
--- takes a thousand messages or the words of a million bytes of text; and whether that is all.
+-- Messages of conversations $2 with address $3, the newest first, as many as can be moved in half a
+-- second: up to a thousand, or a million bytes of text; and whether these are all.
 SELECT coalesce(array_agg(w.id) FILTER (WHERE w.n <= 1000 AND w.before < 1000000), '{}') AS ids,
   coalesce(bool_and(w.n <= 1000 AND w.before < 1000000), true) AS is_all
 FROM (
@@ -240,7 +243,8 @@ FROM (
 ) w;
 
 -- name: move_unread
--- What is unread in conversation $2 came last: as much of it as is among messages $3 is unread in $4 instead.
+-- The last messages in conversation $2 are the unread ones: those of them that are among messages
+-- $3 are counted as unread in $4 instead.
 WITH unread AS (
   SELECT m.id FROM messages m
   WHERE m.organization_id = $1 AND m.conversation_id = $2 AND m.direction = 'inbound'
@@ -270,7 +274,7 @@ RETURNING m.conversation_id;
 SELECT gateway.recount_conversation($1, $2);
 
 -- name: moved
--- Messages went from one of these to another.
+-- Records that messages were moved between these conversations.
 UPDATE gateway.conversations SET merging_at = now()
 WHERE organization_id = $1 AND id = ANY ($2::uuid[]);
 
@@ -280,7 +284,7 @@ WHERE organization_id = $1 AND id = ANY ($2::uuid[]) AND merged_into IS NULL
 ORDER BY id FOR NO KEY UPDATE;
 
 -- name: hold_both
--- As a merge does, so that it need not ask for more.
+-- With the same lock as a merge, so that a merge after it needs no stronger one.
 SELECT id FROM gateway.conversations
 WHERE organization_id = $1 AND id = ANY ($2::uuid[]) AND merged_into IS NULL
 ORDER BY id FOR UPDATE;

@@ -1,12 +1,13 @@
--- Deliveries: what subscriptions are to be told, planned and sent by workers.
--- What is asked often is planned only once: each table that grows is read one row or one share at a time,
--- by LATERAL, by ctid, or in an index's order (decision 19).
+-- Deliveries: events that are to be sent to subscriptions, planned and sent by workers.
+-- PostgreSQL plans frequent queries only once, so each table that grows is read one row or one
+-- share at a time: by LATERAL, by ctid, or in an index's order (decision 19).
 
 -- name: look
--- Active subscriptions with something to do: a delivery is due, or events have happened that are not
--- planned, and fewer than $1 deliveries wait; and, active or not, those with another cluster's place. A
--- snapshot does not see the transactions that ran when it was taken (xip), nor those from its xmax on: only
--- these are looked up, so that no event is read that has been told. OFFSET 0: each is asked once.
+-- Active subscriptions with something to do: a delivery is due, or events have not been planned and
+-- fewer than $1 deliveries wait; also, active or not, those whose position is from another cluster.
+-- A snapshot does not see the transactions that ran when it was taken (xip), nor those from its
+-- xmax on: only these are looked up, so that no planned event is read again. OFFSET 0: evaluated
+-- once for each subscription.
 SELECT s.organization_id, s.id, s.is_active AND n.is_due AS is_due,
   s.is_active AND n.is_behind OR n.is_foreign AS is_behind
 FROM gateway.subscriptions s
@@ -44,9 +45,10 @@ CROSS JOIN LATERAL (
 WHERE s.is_active AND (n.is_due OR n.is_behind) OR n.is_foreign;
 
 -- name: take_place
--- Where a subscription stands, held until the end of the transaction; no row while another worker has it.
--- A snapshot with transactions yet to come is another cluster's, from which this database was restored:
--- some day it would look like one of this cluster's, so it is replaced also where nothing is told.
+-- The position of a subscription, locked until the transaction ends; no row while another worker
+-- has it. A snapshot with transactions that are yet to come is from another cluster, whose backup
+-- was restored here. Some day it would look like one of this cluster, so it is also replaced if
+-- nothing is planned.
 SELECT events, snapshot::text AS snapshot, reached_at, within,
   pg_snapshot_xmax(snapshot) > pg_snapshot_xmax(pg_current_snapshot()) AS is_foreign
 FROM gateway.subscriptions WHERE organization_id = $1 AND id = $2
@@ -54,8 +56,8 @@ FROM gateway.subscriptions WHERE organization_id = $1 AND id = $2
 FOR NO KEY UPDATE SKIP LOCKED;
 
 -- name: plan
--- $3: json array of what is to be told; $4 to $6: the place behind it. Nobody is told a status of a message
--- again because its provider reports what we, or an earlier report, have told already.
+-- $3: json array of deliveries; $4 to $6: the position after them. A status that an earlier event
+-- of the message has is not told again.
 WITH planned AS (
   INSERT INTO gateway.deliveries (organization_id, subscription_id, id, type, about, occurred_at)
   SELECT $1, $2, i.id, i.type, i.about, i.occurred_at
@@ -74,11 +76,12 @@ UPDATE gateway.subscriptions SET snapshot = $4::text::pg_snapshot, reached_at = 
 WHERE organization_id = $1 AND id = $2;
 
 -- name: claim
--- Takes up to $1 due deliveries for $2 seconds. Each subscription has $3 at a time, one whose receiver has
--- failed $4 times in a row has one; each organization has $5, and all those whose receivers fail have $6
--- together. $7, $8: organization and subscription of those that the caller holds, one entry for each: each
--- counts as a turn, or whose receivers are slow would have all places of their organization by and by.
--- The organizations $9, whose receivers are slow, get $10 together.
+-- Takes up to $1 due deliveries for $2 seconds. Limits of deliveries at a time: $3 for a
+-- subscription, but one if its receiver has failed $4 times in a row; $5 for an organization; $6
+-- for all subscriptions whose receivers fail; in this claim $10 for all organizations $9, whose
+-- receivers are slow. $7, $8: the organizations and subscriptions of the deliveries that the caller
+-- holds, one entry for each: each counts as a turn, because otherwise slow receivers would after a
+-- while have all places of their organization.
 WITH active AS MATERIALIZED (
   SELECT organization_id, id, failures >= $4 AS is_failing, held,
     CASE WHEN failures >= $4 THEN 1 ELSE $3 END - held AS room, random() AS lot
@@ -132,8 +135,8 @@ FROM taken t CROSS JOIN LATERAL (
 ORDER BY t.number;
 
 -- name: delivered
--- $1 to $3: organization, subscription and id of each. Of a busy receiver a success a second is noted.
--- Subscriptions are locked in order, and before their deliveries, as by everybody.
+-- $1 to $3: organization, subscription and id of each. One success a second is recorded for a
+-- receiver. Subscriptions are locked in order, and before their deliveries, as in all statements.
 WITH told AS MATERIALIZED (
   SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS t (organization_id, subscription_id, id)
 ), held AS MATERIALIZED (
@@ -156,9 +159,9 @@ WITH told AS MATERIALIZED (
 DELETE FROM gateway.deliveries d USING done WHERE d.ctid = done.place;
 
 -- name: note_failure
--- $3: what was wrong; $4: for how many seconds nothing is sent there, if any; from $5 failures in a row on
--- these are $6 at least. Says how many failures there are, and since how many seconds; nothing where the
--- subscription has been led elsewhere than to $7 meanwhile.
+-- $3: what was wrong; $4: for how many seconds nothing is sent there, if any, which is at least $6
+-- from $5 failures in a row on. Returns how many failures there are, and since how many seconds;
+-- nothing if the URL of the subscription is no longer $7.
 UPDATE gateway.subscriptions SET
   failures = failures + 1, failing_since = coalesce(failing_since, now()), last_failure_at = now(),
   last_error = $3, paused_until = greatest(paused_until, now() + make_interval(secs =>
@@ -167,19 +170,21 @@ WHERE organization_id = $1 AND id = $2 AND url = $7
 RETURNING failures, extract(epoch FROM now() - failing_since)::double precision AS seconds;
 
 -- name: postpone
--- Tried again in $4 seconds, unless another worker holds it by now: then it has had more than $3 attempts,
--- or begins anew.
+-- Tries a delivery again in $4 seconds, unless another worker holds it by now, or it was begun
+-- anew: then it does not have $3 attempts.
 UPDATE gateway.deliveries SET due_at = now() + make_interval(secs => $4), failures = failures + 1,
   last_status = $5, last_error = $6
 WHERE organization_id = $1 AND id = $2 AND attempts = $3;
 
 -- name: give_back
--- As if nobody had taken it, due in $4 seconds; $3: how many attempts it has had.
+-- Gives a delivery back as if it had not been claimed, due in $4 seconds; $3: its number of
+-- attempts.
 UPDATE gateway.deliveries SET due_at = now() + make_interval(secs => $4), attempts = attempts - 1
 WHERE organization_id = $1 AND id = $2 AND attempts = $3;
 
 -- name: forget
--- What nobody will be told: given up, or about something that is gone; unless it began anew meanwhile.
+-- Removes a delivery that will not be sent: given up, or about something that no longer exists.
+-- Unless it was begun anew meanwhile.
 DELETE FROM gateway.deliveries WHERE organization_id = $1 AND id = $2 AND attempts = $3;
 
 -- name: disable

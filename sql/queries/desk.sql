@@ -1,4 +1,4 @@
--- What staff need around a conversation, read under their own policies.
+-- What staff need besides conversations, read under their own policies.
 
 -- name: staff
 -- Colleagues to whom a conversation can be assigned.
@@ -6,14 +6,14 @@ SELECT id, coalesce(nullif(full_name, ''), email) AS name FROM auth_users
 WHERE organization_id = $1 AND is_active ORDER BY 2, 1 LIMIT 500;
 
 -- name: unread
--- How many conversations have something unread; counts to a hundred at most.
+-- How many conversations have unread messages; counts up to a hundred.
 SELECT count(*)::integer FROM (
   SELECT FROM gateway.conversations
   WHERE organization_id = $1 AND merged_into IS NULL AND unread_count > 0 LIMIT 100
 ) AS counted;
 
 -- name: senders
--- The addresses that messages can be sent from.
+-- The addresses from which messages can be sent.
 SELECT s.channel, s.address, s.is_default, a.provider
 FROM gateway.senders s
 JOIN gateway.provider_accounts a ON a.organization_id = s.organization_id AND a.id = s.account_id
@@ -21,9 +21,8 @@ WHERE s.organization_id = $1 AND s.is_active AND a.is_active
 ORDER BY s.channel, s.is_default DESC, s.address LIMIT 500;
 
 -- name: templates
--- The templates of a channel, by name; `version` is another one once a template says something else, which
--- its `updated_at` does not tell: its uses are counted, too. `named`: what says which of
--- the provider's templates it is (WhatsApp).
+-- The templates of a channel, by name. `version` changes with the content; `updated_at` would also
+-- change when uses are counted. `named`: which fields identify the provider's template (WhatsApp).
 SELECT id, name, subject, content, md5(ROW(subject, content, options)::text) AS version,
   ARRAY(SELECT each FROM unnest(ARRAY['content_sid', 'name', 'language']) AS each
     WHERE options ->> each <> '') AS named,
@@ -32,8 +31,8 @@ FROM message_templates
 WHERE organization_id = $1 AND type = $2 AND is_active ORDER BY name, id LIMIT 500;
 
 -- name: written_since
--- How many messages of theirs in conversation $2 are newer than message $3; all where there is none such
--- (any more). Those without a time are the newest, as they are shown.
+-- How many inbound messages in conversation $2 are newer than message $3; all of them if that does
+-- not exist (any more). Messages without a time count as the newest, as they are shown.
 SELECT count(*)::integer FROM messages
 WHERE organization_id = $1 AND conversation_id = $2 AND direction = 'inbound'
   AND ((coalesce(created_at, 'infinity'), id) <= (
@@ -41,8 +40,8 @@ WHERE organization_id = $1 AND conversation_id = $2 AND direction = 'inbound'
     WHERE s.organization_id = $1 AND s.id = $3)) IS NOT TRUE;
 
 -- name: further_on
--- The message of conversation $2 that is $4 after message $3; none where so many are not newer. What it is
--- compared with are values: with a join PostgreSQL would walk through the whole table from its beginning.
+-- The $4-th message after message $3 in conversation $2; none if fewer are newer. Compared with
+-- scalar subqueries: with a join PostgreSQL would read the whole table from its beginning.
 SELECT created_at, id FROM messages
 WHERE organization_id = $1 AND conversation_id = $2
   AND (created_at, id) > (
@@ -55,20 +54,22 @@ ORDER BY created_at, id OFFSET $4 - 1 LIMIT 1;
 SELECT conversation_id FROM messages WHERE organization_id = $1 AND id = $2;
 
 -- name: retries
--- For each failed message of $2, what became of those that were sent in its place, but by a test key.
+-- For each of the failed messages $2, the statuses of those sent in its place, except by a test
+-- key.
 SELECT retry_of, array_agg(coalesce(status, 'pending')) AS statuses FROM messages
 WHERE organization_id = $1 AND retry_of = ANY ($2::uuid[])
   AND metadata #> '{provider,test}' IS DISTINCT FROM 'true'
 GROUP BY retry_of;
 
 -- name: followed
--- Those of the messages $2 in whose place something else was sent.
+-- Those of the messages $2 for which a fallback was sent.
 SELECT DISTINCT message_id FROM gateway.message_events
 WHERE organization_id = $1 AND message_id = ANY ($2::uuid[]) AND type = 'fallback';
 
 -- name: providers
--- The provider whose failure each of the messages $2 shows: the one that its earliest failed event names,
--- because the row has that event's code; if none does, the account's that now has the sender's address.
+-- The provider of the error that each of the messages $2 shows: that of its earliest failed event,
+-- whose code the row has; if this names none, that of the account that now has the sender's
+-- address.
 SELECT m.id, coalesce(told.provider, a.provider) AS provider
 FROM messages m
 LEFT JOIN LATERAL (
@@ -103,8 +104,8 @@ WHERE c.organization_id = $1 AND c.merged_into IS NULL AND c.id <> $2
 ORDER BY c.last_message_at DESC, c.id LIMIT 10;
 
 -- name: people
--- Leads and clients, the newest ten of each, that have words which begin with those of $2, or a number
--- that ends with the digits $3; and their conversation, where they have one.
+-- The newest ten leads and the newest ten clients that have words which begin with those of $2, or
+-- a number that ends with the digits $3; and their conversation, if they have one.
 WITH found AS MATERIALIZED (
   SELECT * FROM gateway.search_people($2, $3, 10) WITH ORDINALITY AS f (kind, id, place)
 )
@@ -120,7 +121,7 @@ LEFT JOIN gateway.conversations c ON c.organization_id = $1
 ORDER BY f.place;
 
 -- name: reached
--- How lead $2 and client $3 are reached, as their rows have it; numbers are read in `country`.
+-- The phone and e-mail of lead $2 and client $3 as stored; numbers are those of `country`.
 SELECT p.phone, p.email, (SELECT settings ->> 'country' FROM organizations WHERE id = $1) AS country
 FROM (
   SELECT 1 AS place, phone, email FROM leads WHERE organization_id = $1 AND id = $2
@@ -129,7 +130,8 @@ FROM (
 ) p ORDER BY p.place;
 
 -- name: belonging
--- Which of the addresses $2 are in a conversation, and in which. OFFSET 0 has it look for each, not read all.
+-- Which of the addresses $2 have a conversation, and which one. OFFSET 0 makes it look up each
+-- address instead of reading all.
 SELECT each AS address, coalesce(c.merged_into, c.id) AS conversation_id
 FROM unnest($2::text[]) AS each
 CROSS JOIN LATERAL (

@@ -1,8 +1,8 @@
--- Fallbacks: what follows a message that failed, or did not get far enough in time.
+-- Fallbacks: what is sent after a message that failed, or did not get far enough in time.
 
 -- name: store
--- With the messages $1 (json array) of organization $2, which are stored in the same transaction. The
--- time of the next step counts from when the message may leave.
+-- Stores the fallbacks of messages $1 (json array) of organization $2, in the transaction that
+-- stores these. The time of the next step counts from when the message may be sent.
 INSERT INTO gateway.fallbacks (organization_id, message_id, due_at, is_test, steps)
 SELECT $2, id, greatest(send_at, now()) + make_interval(secs => after), is_test, steps
 FROM json_to_recordset($1::json) AS i (
@@ -11,8 +11,8 @@ FROM json_to_recordset($1::json) AS i (
 
 -- name: due
 -- Locks up to $1 that are due: every organization with something due gets the same share, the longest
--- due first. Those that another worker has locked are its own. While nothing is due, this is one
--- look-up in the index of times.
+-- due first. Those that another worker has locked are left to it. While nothing is due, this is a
+-- single look-up in the index of times.
 WITH RECURSIVE organizations AS (
   (
     SELECT organization_id FROM gateway.fallbacks
@@ -44,7 +44,8 @@ CROSS JOIN LATERAL (
 LIMIT $1;
 
 -- name: claim
--- Locks those of messages $2 of organizations $1, if they are due; with their messages as they are.
+-- Locks the fallbacks of messages $2 of organizations $1 that are due; with the present state of
+-- these messages.
 SELECT f.organization_id, f.message_id, f.is_test, f.steps, m.status, m.reference, m.metadata,
   m.expires_at, coalesce(m.expires_at <= now(), false) AS is_expired
 FROM unnest($1::uuid[], $2::uuid[]) AS k (organization_id, message_id)
@@ -59,7 +60,7 @@ CROSS JOIN LATERAL (
 ) m;
 
 -- name: still_there
--- Which of leads $2, clients $3 and templates $4 of organization $1 have not been deleted since.
+-- Which of leads $2, clients $3 and templates $4 of organization $1 still exist.
 SELECT id FROM leads WHERE organization_id = $1 AND id = ANY ($2::uuid[])
 UNION ALL
 SELECT id FROM clients WHERE organization_id = $1 AND id = ANY ($3::uuid[])
@@ -67,8 +68,9 @@ UNION ALL
 SELECT id FROM message_templates WHERE organization_id = $1 AND id = ANY ($4::uuid[]);
 
 -- name: take_back
--- Messages $2 of organizations $1 that surely did not leave yet leave no more: nobody has them, and no
--- answer of theirs was lost (the caller looks at their status). Returns which these are.
+-- Removes the queue entries of those messages $2 of organizations $1 that have certainly not been
+-- sent: no worker has them, and no answer was lost (the caller checks their status). Returns their
+-- ids.
 DELETE FROM gateway.queue q USING unnest($1::uuid[], $2::uuid[]) AS k (organization_id, message_id)
 WHERE q.organization_id = k.organization_id AND q.message_id = k.message_id
   AND q.phase = 'send' AND q.lease_until IS NULL
@@ -80,7 +82,7 @@ USING unnest($1::uuid[], $2::uuid[]) AS k (organization_id, message_id)
 WHERE f.organization_id = k.organization_id AND f.message_id = k.message_id;
 
 -- name: postpone
--- Those that are due and could not be followed now.
+-- Those that are due, but whose next step could not be sent now.
 UPDATE gateway.fallbacks f SET due_at = now() + make_interval(secs => $3)
 FROM unnest($1::uuid[], $2::uuid[]) AS k (organization_id, message_id)
 WHERE f.organization_id = k.organization_id AND f.message_id = k.message_id AND f.due_at <= now();

@@ -1,4 +1,4 @@
--- Reports without a message yet: kept until it is known.
+-- Reports whose message is not known yet: kept until it is.
 
 -- name: keep_unmatched
 INSERT INTO gateway.unmatched_reports (
@@ -12,12 +12,12 @@ FROM json_to_recordset($1::json) AS i (
   occurred_at timestamptz, error_code text, error_message text, source text, detail jsonb,
   provider jsonb
 )
--- In one order, so that two transactions with the same reports never deadlock.
+-- Always in the same order, so that two transactions with the same reports never deadlock.
 ORDER BY organization_id, account_id, external_id, id
 ON CONFLICT DO NOTHING;
 
 -- name: take_unmatched
--- Reports of accounts $2 about external ids $3, which are now those of messages $4.
+-- Takes the reports of accounts $2 about external ids $3, which messages $4 now have.
 DELETE FROM gateway.unmatched_reports u
 USING unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[])
   AS k (organization_id, account_id, external_id, message_id)
@@ -28,21 +28,21 @@ RETURNING u.organization_id, u.account_id, k.message_id, u.external_id, u.id, u.
   u.detail, u.provider;
 
 -- name: take_missed
--- Reports that were kept while their message was being stored: neither transaction saw the other.
--- Most kept reports, maybe millions, are about messages that are not ours, so this looks at the $3
--- newest that were received after $1 and before $2, and returns how many these were, and the time of
--- the oldest if there may be more behind it. Those of organizations $4, which are not looked for, or
--- messages $4 stay. $5: the channels of each source. Calls that came in are found, too: more of them is
--- told than that.
+-- Takes reports that were kept while their message was being stored: neither transaction saw the
+-- other. Most kept reports, perhaps millions, are about messages that are not ours, so this only
+-- looks at the $3 newest that were received after $1 and before $2. Returns how many these were,
+-- and the time of the oldest if there may be more before it. Reports of organizations $4 (not even
+-- looked up) and of messages $4 stay. $5: the channels of each source. Inbound calls count, too:
+-- they get reports as well.
 WITH seen AS MATERIALIZED (
   SELECT u.ctid AS place, u.organization_id, u.external_id, u.received_at, u.source
   FROM gateway.unmatched_reports u
   WHERE u.received_at > coalesce($1::timestamptz, '-infinity')
     AND u.received_at < coalesce($2::timestamptz, 'infinity')
-  -- with all of the same moment, because the next step continues before it
+  -- with ties, because the next call continues before that time
   ORDER BY u.received_at DESC FETCH FIRST ($3::bigint) ROWS WITH TIES
 ), asked AS (
-  -- each id once: any number of reports may name one that any number of inbound messages have
+  -- each id once: many reports may have one that many inbound messages have
   SELECT organization_id, external_id, source, array_agg(place) AS places FROM seen
   WHERE organization_id <> ALL ($4::uuid[])
   GROUP BY organization_id, external_id, source
@@ -84,7 +84,7 @@ FROM (
 LEFT JOIN taken t ON true;
 
 -- name: whose_missed
--- Whose reports `take_missed` looks at.
+-- The organizations whose reports `take_missed` would look at.
 SELECT DISTINCT organization_id FROM (
   SELECT u.organization_id FROM gateway.unmatched_reports u
   WHERE u.received_at > coalesce($1::timestamptz, '-infinity')

@@ -1,11 +1,11 @@
 -- What has happened since a position in the stream of an organization's events.
 
 -- name: since
--- Events that were not visible in snapshot $2 and are now (or, with $6, were in that later one), in the
--- order of the transactions. Of transactions $3, which the position cuts in the middle, only what follows
--- $4. Nothing that was recorded before $5: a restored database has events whose transaction numbers are yet
--- to come. $7: the most events; $8: the xmin of $2, where the index is entered. If nothing happened, one row
--- without an event says where the stream is.
+-- Events that were not visible in snapshot $2 and are visible now (or were in a later snapshot $6),
+-- in the order of transactions. Of transactions $3, of which the client has only a part, events
+-- after $4. Nothing recorded before $5: in a restored database, events may have transaction numbers
+-- that are yet to come. $7: the most events; $8: the xmin of $2, where the index scan begins. If
+-- nothing happened, one row without an event tells the present position.
 WITH here AS MATERIALIZED (
   SELECT pg_current_snapshot() AS snapshot, now() AS at
 ), told AS (
@@ -44,7 +44,8 @@ ORDER BY t.position, t.id;
 SELECT pg_current_snapshot()::text AS snapshot, now() AS at;
 
 -- name: messages
--- $3: how many bytes body and HTML may have together; null: any. A size is known without the text.
+-- $3: how many bytes body and HTML may have together, or null. The size of a text is known without
+-- reading it.
 SELECT id, organization_id, channel, direction, from_address, to_address, lead_id, client_id,
   conversation_id, subject, body, html_body, attachments, status, sent_at, delivered_at, read_at,
   failed_at, error_code, error_message, external_id, template_id, reference, send_at, expires_at,
@@ -54,7 +55,7 @@ FROM messages WHERE organization_id = $1 AND id = ANY ($2::uuid[])
     coalesce(octet_length(body), 0) + coalesce(octet_length(html_body), 0) <= $3);
 
 -- name: sizes
--- How many bytes the texts of messages $2 have, and of the last messages of conversations $3.
+-- How many bytes the texts of messages $2 have, and those of the last messages of conversations $3.
 SELECT t.kind, t.about,
   coalesce(octet_length(m.body), 0) + coalesce(octet_length(m.html_body), 0) AS bytes
 FROM (
@@ -69,7 +70,8 @@ FROM (
 JOIN messages m ON m.organization_id = $1 AND m.id = t.message_id;
 
 -- name: names
--- What identifies messages $2 and conversations $3; a merged conversation is the one it went into.
+-- The ids of messages $2 and conversations $3; for a merged conversation, the one it was merged
+-- into.
 SELECT 'message' AS kind, id AS about, id, conversation_id FROM messages
 WHERE organization_id = $1 AND id = ANY ($2::uuid[])
 UNION ALL

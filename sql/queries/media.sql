@@ -1,4 +1,4 @@
--- Files of messages, and what is still to be fetched at providers.
+-- Files of messages, and what is still to be fetched from providers.
 
 -- name: insert
 -- Adds files to stored messages and, for those to be fetched with account_id, an errand with the same id.
@@ -37,8 +37,8 @@ SELECT id, position, filename, content_type, size, storage_key, state, reason
 FROM gateway.media WHERE organization_id = $1 AND id = ANY ($2::uuid[]);
 
 -- name: set_stored
--- The bytes are stored under $6: records that, shows the file in its message at $7, and ends the errand.
--- $3: name, $4: type, $5: size.
+-- Records that the content is stored under $6, sets the file's URL in its message to $7, and ends
+-- the errand. $3: name, $4: type, $5: size.
 WITH kept AS (
   UPDATE gateway.media SET
     filename = coalesce(filename, $3), content_type = $4, size = $5, storage_key = $6,
@@ -59,7 +59,7 @@ WITH kept AS (
 SELECT message_id FROM kept;
 
 -- name: set_failed
--- Gives a file up, for reason $3. Files that are already stored stay so.
+-- Gives up a file, for reason $3. Files that are already stored stay so.
 WITH failed AS (
   UPDATE gateway.media SET state = 'failed', reason = $3
   WHERE organization_id = $1 AND id = $2 AND state = 'waiting'
@@ -139,6 +139,7 @@ UPDATE gateway.errands SET run_at = clock_timestamp() + make_interval(secs => $4
 WHERE organization_id = $1 AND id = $2 AND attempts = $3;
 
 -- name: give_back_errand
--- What was claimed and not ended is due at once, and was no attempt. For whoever holds it, as above.
+-- A claimed errand that was not finished is due at once, and its attempt does not count. Only for
+-- whoever holds it, as above.
 UPDATE gateway.errands SET run_at = clock_timestamp(), attempts = attempts - 1
 WHERE organization_id = $1 AND id = $2 AND attempts = $3;

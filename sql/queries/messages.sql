@@ -196,7 +196,8 @@ LIMIT 1;
 
 -- name: list
 -- Every filter is optional: a custom plan folds the absent ones away before it chooses an index.
--- $16: once the texts have so many bytes the page ends. A size is known without the text.
+-- $16: the page ends once the texts have so many bytes. The size of a text is known without reading
+-- it.
 WITH page AS MATERIALIZED (
   SELECT id, organization_id, channel, direction, from_address, to_address, lead_id, client_id,
     conversation_id, subject, body, html_body, attachments, status, sent_at, delivered_at, read_at,
@@ -233,7 +234,7 @@ ORDER BY p.created_at DESC, p.id DESC;
 -- name: search
 -- The same with search words ($17): the function finds the ids, and the caller's own policy then
 -- filters the rows. LATERAL and OFFSET 0 make sure that the function is always called, and first:
--- words that cannot be searched for are refused even where there are no rows.
+-- words that cannot be searched for are refused even if there are no rows.
 WITH page AS MATERIALIZED (
   SELECT m.*
   FROM (

@@ -5,8 +5,8 @@
 -- run with the same events again, in any order and by several processes: the row ends up the same.
 -- Rows are locked in the order of their ids; events of messages that do not exist are ignored. A
 -- message that was sent, or has a later status, leaves the queue; an entry that a worker is just
--- claiming is skipped, and dropped by that worker, which reads the row again. Where nothing may be
--- waited for, locked rows are skipped, too (store/reports.py).
+-- claiming is skipped, and dropped by that worker, which reads the row again. If the caller must
+-- not wait, locked rows are skipped, too (store/reports.py).
 -- $1: json array of events.
 WITH incoming AS MATERIALIZED (
   SELECT DISTINCT ON (organization_id, message_id, id) *
@@ -30,8 +30,8 @@ WITH incoming AS MATERIALIZED (
   SELECT i.organization_id, i.message_id, i.id, i.type, i.status, coalesce(i.occurred_at, now()),
     i.source, i.detail
   FROM incoming i JOIN target t ON t.organization_id = i.organization_id AND t.id = i.message_id
-  -- Each gets a later `recorded_at`, by which they are listed. Providers tell whole seconds: of one
-  -- moment first what comes first, and last what gives no status, such as a click.
+  -- Each gets a later `recorded_at`, by which they are listed. Providers give whole seconds: at one
+  -- time, the lowest status comes first, and events without one, such as a click, come last.
   ORDER BY i.message_id, coalesce(i.occurred_at, now()), i.status IS NULL,
     gateway.status_rank(i.status), i.ordinality
   ON CONFLICT DO NOTHING
@@ -108,7 +108,7 @@ WITH incoming AS MATERIALIZED (
   SELECT organization_id, id FROM target
   WHERE gateway.status_rank(status) >= gateway.status_rank('sent')
   UNION
-  -- also where another program's trigger keeps the row as it was
+  -- also if another program's trigger keeps the row as it was
   SELECT organization_id, message_id FROM folded
   WHERE gateway.status_rank(status) >= gateway.status_rank('sent')
 ), settled AS (
@@ -239,7 +239,7 @@ WHERE organization_id = $1 AND message_id = ANY ($2::uuid[]) AND id = ANY ($3::u
 
 -- name: told_before
 -- Which errors are stored, perhaps with other words: the words are ours, and no part of what happened.
--- $1: json array, `occurred_at` null where a report tells no time; $2: organization.
+-- $1: json array, with `occurred_at` null if a report has no time; $2: organization.
 SELECT i.n FROM json_to_recordset($1::json) AS i (
   n integer, message_id uuid, type text, status text, source text, error_code text,
   occurred_at timestamptz

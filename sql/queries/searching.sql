@@ -1,15 +1,16 @@
--- What a search looks for besides the words of a message.
+-- What a search finds besides messages by their words.
 
 -- name: conversations
--- Conversations whose contact has the words, or in which something said recently has them: of the former
--- more than a page of those that pass the filters of a list and come after its cursor.
+-- Conversations whose contact has the words, or in which a recent message has them; of the former,
+-- more than a page of those that match the filters of a list and come after its cursor.
 SELECT gateway.search_conversations($1, $2, $3, $4, $5, $6, $7, 1000);
 
 -- name: corresponding
--- The conversation of an address that belongs to a contact: all its messages are there, unless some are in
--- another one while it is merged or was set apart in steps. Our own addresses are in many conversations:
--- senders, what was one once, what shares a mail domain with one (but not one that more than twenty have: then
--- it is everybody's, as gmail.com); and so may be one that belongs to nobody (any more).
+-- The conversation of an address, if all messages with that address are there; else nothing. While
+-- conversations are merged or split in steps, they may be elsewhere. Our own addresses are in many
+-- conversations: senders, former senders, and addresses at a sender's mail domain (unless more than
+-- twenty have that domain: then it is public, such as gmail.com). An address that no conversation
+-- has (any more) may be in many messages, too.
 SELECT a.conversation_id FROM gateway.conversation_addresses a
 CROSS JOIN LATERAL split_part(a.address, '@', 2) AS domain
 WHERE a.organization_id = $1 AND a.address = gateway.address_key($2)

@@ -1,4 +1,4 @@
--- Signing in to the inbox: sessions, links that open once, attempts.
+-- Signing in to the inbox: sessions, links that work once, attempts.
 
 -- name: insert_session
 INSERT INTO gateway.staff_sessions (organization_id, id, auth_id, digest, method, expires_at)
@@ -28,7 +28,7 @@ INSERT INTO gateway.staff_links (organization_id, id, auth_id, expires_at)
 VALUES ($1, $2, $3, now() + make_interval(secs => $4));
 
 -- name: find_link
--- Whom a link that is still valid signs in.
+-- The member of staff whom a link signs in, if it is still valid.
 SELECT l.auth_id, u.email, o.name AS organization
 FROM gateway.staff_links l
 JOIN auth_users u ON u.auth_id = l.auth_id AND u.organization_id = l.organization_id AND u.is_active
@@ -36,7 +36,7 @@ JOIN organizations o ON o.id = l.organization_id
 WHERE l.organization_id = $1 AND l.id = $2 AND l.expires_at > now();
 
 -- name: use_link
--- Of two that use it at the same moment, only one finds the row.
+-- If it is used twice at the same moment, only one statement finds the row.
 DELETE FROM gateway.staff_links
 WHERE organization_id = $1 AND id = $2 AND expires_at > now() RETURNING auth_id;
 
@@ -44,8 +44,8 @@ WHERE organization_id = $1 AND id = $2 AND expires_at > now() RETURNING auth_id;
 DELETE FROM gateway.staff_links WHERE organization_id = $1 AND auth_id = $2;
 
 -- name: count_attempts
--- $1: buckets, $2: how many seconds they count. Always in the same order, so that two transactions that
--- count the same buckets never deadlock.
+-- $1: buckets, $2: for how many seconds attempts count. Always in the same order, so that two
+-- transactions that count the same buckets never deadlock.
 INSERT INTO gateway.sign_in_attempts AS a (bucket, count, begun_at)
 SELECT b, 1, now() FROM unnest($1::bytea[]) AS given(b) ORDER BY b
 ON CONFLICT (bucket) DO UPDATE SET

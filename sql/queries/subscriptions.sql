@@ -1,11 +1,12 @@
--- Subscriptions: who is told of events by webhook.
+-- Subscriptions: which URLs are told of events by webhook.
 
 -- name: take_turn
--- Held until the transaction ends, so that those who make subscriptions of one organization count in turns.
+-- A lock until the transaction ends, so that transactions that add subscriptions to an organization
+-- count them one after the other.
 SELECT pg_advisory_xact_lock(hashtextextended($1::uuid::text, 7043));
 
 -- name: insert
--- Nothing where the organization has $7 of them already.
+-- Inserts nothing if the organization already has $7 of them.
 INSERT INTO gateway.subscriptions (id, organization_id, url, description, events, credentials)
 SELECT $1, $2, $3, $4, $5, $6
 WHERE (SELECT count(*) FROM gateway.subscriptions WHERE organization_id = $2) < $7
@@ -35,9 +36,9 @@ UPDATE gateway.subscriptions SET
 WHERE organization_id = $1 AND id = $2;
 
 -- name: replace_credentials
--- A separate statement, because callers may write credentials, but only service_role may read them; $5 is
--- when the subscription was changed last, as far as the caller knows. $4: for how many seconds the secret
--- before it signs, too; null: as long as before.
+-- A separate statement, because callers may write credentials, but only service_role may read them.
+-- Only if the subscription was last changed at $5. $4: for how many seconds the former secret
+-- signs, too; null: as long as before.
 UPDATE gateway.subscriptions SET credentials = $3,
   former_until = coalesce(now() + make_interval(secs => $4), former_until)
 WHERE organization_id = $1 AND id = $2 AND updated_at = $5 RETURNING id;

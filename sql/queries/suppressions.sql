@@ -1,8 +1,9 @@
--- Who must not be written to: what was said about an address (evidence), and what follows from it.
+-- Addresses that must not be written to: statements about them (evidence), and the suppressions
+-- that follow from these.
 
 -- name: lock
--- Statements about one address are applied one after the other, because what follows is derived from
--- everything that was said. $1: lock keys, each shared by many addresses; always taken in the same order,
+-- Statements about one address are applied one after the other, because suppressions are derived
+-- from all of them. $1: lock keys, each shared by many addresses; always taken in the same order,
 -- so that no two transactions deadlock.
 SELECT pg_advisory_xact_lock(hashtextextended(k, 7042))
 FROM unnest($1::text[]) AS k ORDER BY k;
@@ -26,7 +27,7 @@ WITH incoming AS MATERIALIZED (
     organization_id, id, channel, address, reason, is_lifted, occurred_at, source, detail, of_source
   )
   SELECT $2, id, channel, address, reason, is_lifted,
-    -- a statement from a clock that is fast must not outweigh what is said after it
+    -- a statement from a fast clock must not outweigh later ones
     least(occurred_at, clock_timestamp()), source, coalesce(detail, '{}'), of_source
   FROM incoming
   ON CONFLICT DO NOTHING
@@ -73,9 +74,9 @@ SELECT count(*) FROM fresh;
 SELECT id FROM gateway.consent_events WHERE organization_id = $1 AND id = ANY ($2::uuid[]);
 
 -- name: also_known_as
--- The other WhatsApp addresses of the people who have one of these ($2): those seen in the same
--- conversation, where user ids stand beside numbers. A number belongs to one person, so it never leads
--- to another number.
+-- The other WhatsApp addresses of the people who have one of these ($2): those in the same
+-- conversation, which may have user ids and numbers. A number belongs to one person, so it never
+-- leads to another number.
 SELECT said.address AS said_of, o.written AS address
 FROM unnest($2::text[]) AS said (address)
 JOIN gateway.conversation_addresses a
@@ -89,7 +90,7 @@ CROSS JOIN LATERAL (
 ) o;
 
 -- name: said_of
--- The other WhatsApp addresses that were suppressed by the same words as one of these ($2).
+-- The other WhatsApp addresses that were suppressed by the same statement as one of these ($2).
 SELECT said.address AS said_of, o.address
 FROM unnest($2::text[]) AS said (address)
 CROSS JOIN LATERAL (
@@ -104,10 +105,10 @@ CROSS JOIN LATERAL (
 ) o;
 
 -- name: said_elsewhere
--- What people said, and what still stands, under one of their WhatsApp addresses and not of another:
--- $2: json array of {n, addresses, before}, each with the addresses that one person has; where `before`
--- is given, only what had been said then. As above, it leads from no number to another, nor does what
--- a number brought to a user id.
+-- Statements that still hold for one WhatsApp address of a person, but not for another one. $2:
+-- json array of {n, addresses, before}, each with the addresses of one person; if `before` is
+-- given, only statements from before then. As above, none passes from one number to another, not
+-- even by way of a user id.
 WITH theirs AS MATERIALIZED (
   SELECT i.n, i.before, each.address
   FROM json_to_recordset($2::json) AS i (n integer, addresses text[], before timestamptz),
@@ -153,8 +154,8 @@ CROSS JOIN LATERAL (
 ORDER BY o.address, said.reason, said.occurred_at DESC, said.id;
 
 -- name: held_against
--- Why addresses must not be written to by their owners' wish or ours, leaving out reasons that concern
--- the mailbox or number itself; where $4 is given, by what had been said before, and held then.
+-- Why addresses must not be written to because their owners or we do not want it, without reasons
+-- that concern the mailbox or number itself. If $4 is given, only reasons that held at that time.
 SELECT DISTINCT s.reason FROM gateway.suppressions s
 WHERE s.organization_id = $1 AND s.channel = $2 AND s.address = ANY ($3::text[])
   AND s.reason <> 'hard_bounce'
@@ -191,8 +192,8 @@ FROM gateway.suppressions
 WHERE organization_id = $1 AND channel = $2 AND address = $3 AND reason = $4;
 
 -- name: standing
--- How we stand with each recipient: reasons not to write, when they last wrote, and the mails that were
--- exchanged. $1: organization, $2: json array.
+-- For each recipient: the reasons not to write to them, when they last wrote, and the mails that
+-- were exchanged. $1: organization, $2: json array.
 SELECT i.n,
   ARRAY(
     SELECT s.reason FROM gateway.suppressions s
@@ -212,9 +213,9 @@ FROM json_to_recordset($2::json) AS i (
 );
 
 -- name: wrote
--- Records that they wrote to us, or we to them. $1: json array, $2: organization. The latest twenty mails
--- on a topic are enough for every mail program. $3: long ago, so that mails that are there stay where they
--- are, and none becomes the latest of a topic on which something was written since.
+-- Records that they wrote to us, or we to them. $1: json array, $2: organization. The latest twenty
+-- mails on a topic are enough for every mail program. $3: these are old mails, so known ones keep
+-- their places, and they come before the others if the person has written since.
 INSERT INTO gateway.correspondence AS c (
   organization_id, channel, their_address, our_address, topic, last_inbound_at, mail_ids
 )

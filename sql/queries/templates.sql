@@ -1,9 +1,10 @@
--- Message templates. Their uses are appended to `gateway.template_uses`, one row per request, and folded
--- into the counters now and then, so that no template's row is a bottleneck; readers add those that wait.
+-- Message templates. Their uses are appended to `gateway.template_uses`, one row per request, and
+-- added to the counters now and then, so that no template's row is a bottleneck; until then readers
+-- add them.
 
 -- name: list
--- $8: once the texts of rows have so many bytes together the page ends. A text's size is known without it.
--- `found` is how many there are without that limit.
+-- $8: the page ends once the texts of its rows have so many bytes. The size of a text is known
+-- without reading it. `found`: how many rows there are without that limit.
 WITH page AS MATERIALIZED (
   SELECT id, organization_id, name, description, type, category, subject, content, variables, options,
     is_active, tags, usage_count, last_used_at, created_at, updated_at
@@ -66,8 +67,8 @@ SELECT $2, $1, name, description, type, category, subject, content, coalesce(var
 FROM jsonb_populate_record(NULL::message_templates, $3::jsonb);
 
 -- name: update
--- Columns that $3 does not name keep their value. Only if the template was last changed at $4, because the
--- variables were derived from that source.
+-- Columns that are not in $3 keep their value. Only if the template was last changed at $4, because
+-- the variables were derived from its content at that time.
 UPDATE message_templates t SET
   name = CASE WHEN $3::jsonb ? 'name' THEN p.name ELSE t.name END,
   description = CASE WHEN $3::jsonb ? 'description' THEN p.description ELSE t.description END,
@@ -88,8 +89,8 @@ RETURNING t.id;
 SELECT EXISTS (SELECT FROM messages WHERE organization_id = $1 AND template_id = $2 OFFSET $3);
 
 -- name: let_go
--- Up to $3 messages that were made from template $2 forget it; how many that were. Those that somebody has
--- locked do so when it is deleted.
+-- Removes the reference to template $2 from up to $3 messages; returns how many. Locked ones are
+-- left: they lose it when the template is deleted.
 WITH these AS MATERIALIZED (
   SELECT id FROM messages WHERE organization_id = $1 AND template_id = $2
   LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED

@@ -1,9 +1,9 @@
 -- What the worker does besides sending, and what /readyz asks.
 
 -- name: fold_template_uses
--- Folds the uses of all templates except $1, or only of those in $2 if it is given. Templates that another
--- program has locked are skipped, and the locks taken here keep other workers from folding the same ones.
--- Each template gets a share of the rows that are deleted.
+-- Adds the uses of all templates except $1, or only of those in $2 if given, to their counters.
+-- Templates that another program has locked are skipped; the locks taken here keep other workers
+-- from the same ones. Each template gets a share of the rows that are deleted.
 WITH RECURSIVE waiting AS (
   (SELECT organization_id, template_id FROM gateway.template_uses
     ORDER BY organization_id, template_id LIMIT 1)
@@ -42,7 +42,7 @@ UPDATE message_templates t SET
 FROM sums s WHERE t.organization_id = s.organization_id AND t.id = s.template_id;
 
 -- name: used_templates
--- The templates whose uses wait to be folded, found by a loose index scan.
+-- The templates whose uses are still to be added, found by a loose index scan.
 WITH RECURSIVE waiting AS (
   (SELECT organization_id, template_id FROM gateway.template_uses
     ORDER BY organization_id, template_id LIMIT 1)

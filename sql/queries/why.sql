@@ -1,4 +1,4 @@
--- What explains a message besides its row and events, and which messages a reference means.
+-- What explains a message besides its row and events, and finding messages by a reference.
 
 -- name: around
 -- $1: organization, $2: message.
@@ -37,7 +37,8 @@ LEFT JOIN gateway.conversations c ON c.organization_id = $1 AND c.id = m.convers
 LEFT JOIN leads l ON l.organization_id = $1 AND l.id = coalesce(c.lead_id, m.lead_id)
 LEFT JOIN clients k ON k.organization_id = $1 AND k.id = coalesce(c.client_id, m.client_id)
 LEFT JOIN LATERAL gateway.place_in_queue($1, m.id) q ON true
--- Among the next 200 messages, the first in the other direction, or rather one that says it answers this.
+-- Among the next 200 messages, one that says it answers this one, else the first in the other
+-- direction.
 LEFT JOIN LATERAL (
   SELECT near.id, near.created_at, near.is_answer
   FROM (
@@ -54,7 +55,7 @@ LEFT JOIN LATERAL (
 WHERE m.organization_id = $1 AND m.id = $2;
 
 -- name: retries
--- What was sent in place of message $2, without what a test key sent again: nobody gets that.
+-- Messages that were sent in place of $2, except with a test key, as nobody gets these.
 SELECT id, created_at, coalesce(status, 'pending') AS status FROM messages
 WHERE organization_id = $1 AND retry_of = $2
   AND metadata #> '{provider,test}' IS DISTINCT FROM 'true'
