@@ -140,10 +140,9 @@ def greeting(
     would request the greeting again.
     """
     wishes = _wishes(settings)
-    plan = _plan(wishes)
     takes_messages = wishes.get("voicemail", True) is not False
     response = ET.Element("Response")
-    _say(response, _words(wishes, "greeting", VOICEMAIL if takes_messages else NOBODY), plan)
+    _say_own(response, wishes, "greeting", VOICEMAIL if takes_messages else NOBODY)
     if takes_messages:
         recorded = {
             "maxLength": str(VOICEMAIL_SECONDS),
@@ -155,7 +154,7 @@ def greeting(
         if wishes.get("transcribe") is True:
             recorded |= {"transcribe": "true", "transcribeCallback": transcription_url}
         ET.SubElement(response, "Record", recorded)
-        _say(response, _words(wishes, "goodbye", GOODBYE), plan)
+        _say_own(response, wishes, "goodbye", GOODBYE)
     ET.SubElement(response, "Hangup")
     return _text(response)
 
@@ -164,14 +163,14 @@ def goodbye(settings: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
     """What is said after a digit was pressed or a message left, before the call ends.
 
     If the organization has no `goodbye`, ours is said, in the voice and language that were `asked`
-    for with the call (`spoken_as`), if any. It is English: nothing is said if another language was
-    asked for.
+    for with the call (`spoken_as`), or else in the organization's. It is English: nothing is said
+    if that is another language.
     """
     wishes = _wishes(settings)
-    words, plan, of_call = _words(wishes, "goodbye", ""), _plan(wishes), _plan(asked)
+    words, plan, of_call = _words(wishes, "goodbye"), _plan(wishes), _plan(asked)
     if not words:
         plan = of_call if spoken_as(of_call) else plan
-        words = GOODBYE if _is_english(of_call.language) else ""
+        words = GOODBYE if _is_english(plan) else ""
     response = ET.Element("Response")
     if words:
         _say(response, words, plan)
@@ -185,8 +184,8 @@ def spoken_as(plan: CallPlan) -> dict[str, str]:
     return {name: value for name, value in named.items() if value}
 
 
-def _is_english(language: str | None) -> bool:
-    return language is None or language.lower().partition("-")[0] == "en"
+def _is_english(plan: CallPlan) -> bool:
+    return plan.language is None or plan.language.lower().partition("-")[0] == "en"
 
 
 def _wishes(settings: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -203,9 +202,15 @@ def _name(wish: object) -> str | None:
     return wish if isinstance(wish, str) and _NAME.fullmatch(wish) else None
 
 
-def _words(wishes: Mapping[str, Any], name: str, otherwise: str) -> str:
+def _words(wishes: Mapping[str, Any], name: str) -> str:
     words = wishes.get(name)
-    return words[:CHARACTERS] if isinstance(words, str) and words.strip() else otherwise
+    return words[:CHARACTERS] if isinstance(words, str) and words.strip() else ""
+
+
+def _say_own(parent: ET.Element, wishes: Mapping[str, Any], name: str, otherwise: str) -> None:
+    """Say the organization's words, or ours: English, so not in the voice of another language."""
+    words, plan = _words(wishes, name), _plan(wishes)
+    _say(parent, words or otherwise, plan if words or _is_english(plan) else CallPlan())
 
 
 def _say(parent: ET.Element, text: str, plan: CallPlan) -> None:

@@ -2,7 +2,7 @@
 
 An event loop has few threads for all look-ups (uvloop has two). A name whose servers do not answer
 occupies one for 10 s or more: two such names, which a tenant may choose, would keep everybody from
-connecting. Here callers that want the same name and port share a look-up, and so a thread.
+connecting. Here callers that want the same name share a look-up, and so a thread.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class OwnThreads(AbstractResolver):
     ) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="names")
         self._look_up = look_up
-        self._asked: dict[tuple[str, int, int], asyncio.Future[Found]] = {}
+        self._asked: dict[tuple[str, int], asyncio.Future[Found]] = {}
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
@@ -53,23 +53,26 @@ class OwnThreads(AbstractResolver):
         self, host: str, port: int, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> Found:
         """The socket addresses of a name; raises `OSError` if it has none."""
-        wanted = (host, port, int(family))
+        wanted = (host, int(family))
         asked = self._asked.get(wanted)
         if asked is None:
-            asked = self._asked[wanted] = self._ask(host, port, family)
+            asked = self._asked[wanted] = self._ask(host, family)
             asked.add_done_callback(lambda _: self._asked.pop(wanted))
         # A caller that is cancelled must not cancel the look-up for the others.
         await asyncio.wait([asked])
         try:
-            return asked.result()
+            return [
+                (kind, sort, protocol, name, (address[0], port, *address[2:]))
+                for kind, sort, protocol, name, address in asked.result()
+            ]
         except UnicodeError as error:  # two dots in a row, or a label of more than 63 characters
             raise socket.gaierror(socket.EAI_NONAME, "This is not a host name.") from error
 
-    def _ask(self, host: str, port: int, family: int) -> asyncio.Future[Found]:
+    def _ask(self, host: str, family: int) -> asyncio.Future[Found]:
         look_up = partial(
             self._look_up,
             host,
-            port,
+            0,  # whoever chooses a name chooses its ports, too: all of them share the look-up
             family=family,
             type=socket.SOCK_STREAM,
             flags=socket.AI_ADDRCONFIG,

@@ -49,8 +49,8 @@ async def test_a_name_that_there_is_none_of() -> None:
 
 
 async def test_a_name_that_is_being_looked_up() -> None:
-    """Who asks for a name that somebody has asked for waits with them, and holds no thread more;
-    who waits no longer leaves it to the others."""
+    """Who asks for a name that somebody has asked for, with whatever port, waits with them, and
+    holds no thread more; who waits no longer leaves it to the others."""
     answered, asked = threading.Event(), []
 
     def look_up(host: str, port: int, **_: Any) -> list[Any]:
@@ -61,14 +61,15 @@ async def test_a_name_that_is_being_looked_up() -> None:
         return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address)]
 
     resolver = OwnThreads(2, look_up)
-    waiting = [asyncio.create_task(resolver.resolve("slow.example", 25)) for _ in range(8)]
+    waiting = [asyncio.create_task(resolver.resolve("slow.example", 25 + n)) for n in range(8)]
     await asyncio.sleep(0)
     waiting.pop(0).cancel()
     async with asyncio.timeout(5):
         await resolver.resolve("quick.example", 25)
     answered.set()
     found = await asyncio.gather(*waiting)
-    assert {"192.0.2.1"} == {each["host"] for hosts in found for each in hosts}
+    ports = [(each["host"], each["port"]) for hosts in found for each in hosts]
+    assert [("192.0.2.1", 26 + n) for n in range(7)] == ports
     assert ["quick.example", "slow.example"] == sorted(asked)  # each by a thread of its own
     await resolver.resolve("quick.example", 25)
     assert 3 == len(asked)  # what was answered is asked anew

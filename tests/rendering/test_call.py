@@ -217,6 +217,20 @@ def test_an_organization_has_its_own_greeting() -> None:
     assert seen(goodbye({"call": wishes}, {})) == [last, ("Hangup", {}, None)]
 
 
+def test_our_words_are_english() -> None:
+    """Without words of its own an organization gets ours, in its voice if that speaks English;
+    nobody's German voice reads them out, and a call in German ends without them."""
+    for language in ("en-GB", "de-DE"):
+        named = {"voice": "Polly.Amy", "language": language}
+        spoken = named if language == "en-GB" else {}
+        hello, _, bye, _ = seen(greeting({"call": named}, **URLS))
+        assert [("Say", spoken, VOICEMAIL), ("Say", spoken, GOODBYE)] == [hello, bye]
+        ended = seen(goodbye({"call": named}, {}))
+        assert ([("Say", named, GOODBYE)] if spoken else []) == ended[:-1]
+    french = {"language": "fr-FR"}
+    assert [("Hangup", {}, None)] == seen(goodbye({"call": {"language": "en-GB"}}, french))
+
+
 def test_no_voicemail() -> None:
     """An organization that takes no messages says so and hangs up."""
     assert seen(greeting({"call": {"voicemail": False}}, **URLS)) == [

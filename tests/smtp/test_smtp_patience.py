@@ -123,12 +123,13 @@ async def test_ports(credentials: dict[str, str], port: int) -> None:
     """Without a port, the one of the encryption."""
     asked: list[int] = []
 
-    def look_up(_: str, port: int, **__: Any) -> list[Any]:
-        asked.append(port)
-        return []
+    class Names(OwnThreads):
+        async def addresses(self, _: str, port: int, *__: Any) -> Any:
+            asked.append(port)
+            return []
 
     connections = Connections()
-    connections.names[asyncio.get_running_loop()] = OwnThreads(1, look_up)
+    connections.names[asyncio.get_running_loop()] = Names(1)
     held = replace(account(0), credentials={"host": "mail.example"} | credentials)
     with pytest.raises(RefusedForNow):
         async with connections.connection(held):
