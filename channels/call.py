@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
@@ -22,6 +23,8 @@ ACTION_CHARACTERS: Final = 300
 LONGEST_REPEAT = 5
 SHORTEST_RING, LONGEST_RING = 5, 600
 VOICEMAIL_SECONDS: Final = 120
+PLAY_CHARACTERS: Final = 200
+"""What is kept free for the URL that is played: a file of ours gets a longer, signed one."""
 
 VOICEMAIL = "Thank you for calling. Please leave a message after the tone."
 NOBODY = "Thank you for calling. Nobody can take your call at the moment."
@@ -45,7 +48,8 @@ def compose(text: str, plan: CallPlan | None = None) -> Content:
     content = Content(body=text, call=plan)
     # A character beyond the first 65,536 counts as two, the stricter reading of Twilio's limit.
     named = sum(len(f"&amp;{name}={value}") for name, value in spoken_as(plan).items())
-    said = twiml(content, gather_url="x" * (ACTION_CHARACTERS + named))
+    plays = replace(plan, play=plan.play.ljust(PLAY_CHARACTERS, "x")) if plan.play else plan
+    said = twiml(replace(content, call=plays), gather_url="x" * (ACTION_CHARACTERS + named))
     characters = units(said)
     if characters > CHARACTERS:
         raise _too_long(characters, plan, is_said=bool(text.strip()))

@@ -77,17 +77,23 @@ async def test_somebody_was_quicker(visitors: Visitors) -> None:
     assert 1 == len(await stage.sent())
 
 
-async def test_who_was_linked_by_mistake(visitors: Visitors) -> None:
-    """What was begun for a lead waits where they are linked; once that is taken back, it waits for
-    them again, and not in a stranger's form."""
+@pytest.mark.parametrize("channel", ["SMS", "E-mail"])
+async def test_who_was_linked_by_mistake(visitors: Visitors, channel: str) -> None:
+    """What was begun for a lead waits where they are linked, also on another channel, whose form
+    is then asked for; once that is taken back, it waits for them again, and not in a stranger's."""
     scene = Scene(visitors.stage)
-    lead = await scene.lead("Grace", "Hopper", "+447700900701")
+    await scene.senders()
+    lead = await scene.lead("Grace", "Hopper", "+447700900701", email="grace@hopper.example")
     stranger = await scene.conversation(await scene.said("sms", ADA[0], "Who are you?"))
     page = await visitors.open(MEMBER, path=f"/to/lead/{lead}")
-    text = page.get_by_label("Your message")
+    text, chosen = page.get_by_label("Your message"), page.locator("#by-channel option:checked")
+    await page.locator("#by-channel").select_option(label=channel)
+    await api.expect(page.get_by_label("Subject")).to_have_count(int(channel == "E-mail"))
     await text.fill("Dear Grace")
     await page.goto(f"/inbox/c/{stranger}/link?person=grace")
     await page.get_by_role("button", name="This one").click()
+    await api.expect(chosen).to_have_text(channel)
+    await api.expect(page.get_by_label("Subject")).to_have_count(int(channel == "E-mail"))
     await api.expect(text).to_have_value("Dear Grace")
 
     page.on("dialog", lambda dialog: dialog.accept())

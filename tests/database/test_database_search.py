@@ -230,6 +230,36 @@ async def test_people_are_found(db: Connection) -> None:
             assert list(named.values()) == [row["id"] for row in rows], typed
 
 
+STRANGERS = f"""
+INSERT INTO {{table}} (organization_id, first_name, last_name, email, created_at)
+  SELECT md5('org 1')::uuid, 'Yolanda', 'Stranger', 's.' || n || '@x.example',
+    now() + n * interval '1 day' FROM generate_series(1, 3000) n;
+INSERT INTO {{table}} (organization_id, first_name, last_name, email, created_at)
+  SELECT {ORG}, 'Yolanda', 'Old', 'o.' || n || '@x.example',
+    now() - n * interval '1 day' FROM generate_series(1, 1500) n;
+ANALYZE {{table}};
+"""  # noqa: S608
+NEWEST = f"""
+EXPLAIN (ANALYZE, FORMAT json) SELECT * FROM {{table}}
+WHERE organization_id = {ORG} ORDER BY created_at DESC, id LIMIT 100
+"""  # noqa: S608
+
+
+@pytest.mark.parametrize("table", ["leads", "clients"])
+async def test_the_newest_people_are_read_alone(db: Connection, table: str) -> None:
+    """The hundred newest of an organization, with which a search begins, are found without its
+    older ones, and without those of others, however much newer."""
+    await db.execute("RESET ROLE")
+    await db.execute(STRANGERS.format(table=table))
+    await db.execute("SET enable_seqscan = off")
+    (told,) = json.loads(await db.fetchval(NEWEST.format(table=table)))
+    plan = told["Plan"]
+    assert {f"idx_{table}_org_created"} == indexes(plan)
+    while "Plans" in plan:
+        (plan,) = plan["Plans"]
+    assert (100, 0) == (plan["Actual Rows"], plan.get("Rows Removed by Filter", 0))
+
+
 OLD_FRIENDS = f"""
 INSERT INTO gateway.conversations (organization_id, id, name)
   SELECT {ORG}, md5('friend ' || n)::uuid, 'Yolanda' FROM generate_series(0, 8) n;

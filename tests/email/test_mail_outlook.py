@@ -35,11 +35,16 @@ def test_answers_of_outlook(language: str, rule: str) -> None:
         assert new_text(f"Yes.\n\n{quoted}", "RE: x") == ("Yes.", quoted)
 
 
+ANN = '"Ann" <ann@example.org>'
 WHO_LINES = {
     "Outlook": ("Von: Shop <desk@clinic.example>", "Gesendet: 5. Mai 2025 10:00", "An: Ann"),
-    "Samsung": ("De: Shop <desk@clinic.example>", "Data: 05/05/25 10:00 (GMT-03:00)", "Para: Ann"),
-    "GMX": ("Envoyé: lundi 5 mai 2025 à 10:00", 'De: "Shop" <desk@clinic.example>', "À: Ann"),
-    "Zimbra": ('De: "Shop" <desk@clinic.example>', "À: Ann", "Envoyé: Lundi 5 Mai 2025 10:00:00"),
+    "Samsung": (
+        "De: Shop <desk@clinic.example>",
+        "Data: 05/05/25 10:00 (GMT-03:00)",
+        f"Para: {ANN}",
+    ),
+    "GMX": ("Envoyé: lundi 5 mai 2025 à 10:00", 'De: "Shop" <desk@clinic.example>', f"À: {ANN}"),
+    "Zimbra": (f"De: {ANN}", f"À: {ANN}", "Envoyé: Lundi 5 Mai 2025 10:00:00"),
 }
 
 
@@ -49,6 +54,22 @@ def test_headers_of_other_programs(program: str, rule: str) -> None:
     """They say the same, be it in another order, and of the year its last digits."""
     quoted = "\n".join([rule + WHO_LINES[program][0], *WHO_LINES[program][1:], "x: x", "", "old"])
     assert new_text(f"Oui.\n\n{quoted}", "Re: x") == ("Oui.", quoted)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "E-mail: ana@x.example <mailto:ana@x.example>\nTeléfono: 600 123\nCita: 27/11/2026 10:00",
+        "Termin: 27.11.2026, 10:00\nE-mail: jan@x.example<mailto:jan@x.example>\nTelefon: 600 123",
+        "Mail: jan@x.example<mailto:jan@x.example>\nAfspraak: 27-11-26 10:00\nTelefoon: 06-123",
+        "_____\nMail: m@x.example<mailto:m@x.example>\nTél: 06 12\nRendez-vous: 27/11/26 10:00",
+        "Session: 3 May 2026, 10:00\nZoom: <https://zoom.example/u@x>\nCode: 123",
+    ],
+)
+def test_who_asks_for_an_appointment(said: str) -> None:
+    """How somebody is reached, and when they would come, is no header; to whom it went lacks."""
+    text = f"Hello,\n\n{said}\n\nIs that free?"
+    assert new_text(text, "Re: x") == (text, "")
 
 
 def test_the_first_header() -> None:

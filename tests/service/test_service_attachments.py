@@ -14,6 +14,7 @@ from xml.etree import ElementTree as ET
 import aiohttp
 import pytest
 
+from channels.call import CHARACTERS
 from channels.model import Channel
 from gateway.shapes.base import URL_CHARACTERS
 from tests.cli.shell import until
@@ -272,6 +273,24 @@ async def test_a_recording_of_ours(gateway: Gateway, ask: Ask, api: Api, of: str
     assert played.startswith("https://msg.example.org/gw/media/")
     async with gateway.http.get(played.removeprefix("https://msg.example.org/gw")) as got:
         assert (200, PDF) == (got.status, await got.read())
+
+
+async def test_the_longest_text_before_a_recording(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """Whatever is accepted is still short enough for the provider once its file has its link."""
+    await connect(gateway, "sendgrid", Channel.EMAIL)
+    await connect(gateway, "twilio", Channel.CALL)
+    sent = await send(ask, "email", ADA, **MAIL, attachments=[inline(PDF)])
+    await step(api.worker(gateway))
+    options = {"play": sent["attachments"][0]["url"], "repeat": 3}
+    call = {"channel": "call", "to": "+447700900123", "options": options}
+    for characters in range(1280, 0, -5):
+        answer = await ask("POST", "/v1/messages", call | {"body": "x" * characters})
+        if answer.status == 202:
+            break
+        assert (422, {"body"}) == (answer.status, set(answer.fields()))
+    api.says(201, {"sid": "CA1", "status": "queued"})
+    await step(api.worker(gateway))
+    assert 3400 < len(api.last["Twiml"]) <= CHARACTERS
 
 
 async def test_stolen_file(gateway: Gateway, ask: Ask, api: Api) -> None:

@@ -27,11 +27,18 @@ NAMES_MAIL = re.compile(f"{ADDRESS.pattern}|-{{3}}")
 # An address as programs write it, and people seldom do; and Zoho's line, which ends as it begins,
 # with a time as people never write it.
 WRITTEN_BY = re.compile(r"<[^\s<>@]+@[^\s<>@]+\.[^\s<>@]+>")
-# Thunderbird and Roundcube name no address in some languages; a name begins with a capital letter.
-WHO: Final = r"(?:[\"']?[^\W\d_a-zß-ÿ]|[^\s@]{1,64}@)"
+# Thunderbird and Roundcube name no address, and say in some languages no more than this: in digits
+# when, and who, by a name. People say more, and write some of what stands for a name in capitals.
+DAY: Final = r"\d{1,4}[./-]\d\d?[./-]\d{2,4}"
+HOUR: Final = r"\d\d?:\d\d(?:\s[ap]\.\s?m\.)?"
+ON: Final = rf"{DAY}(?: a las| às| om| o)? {HOUR}"
 WROTE = re.compile(
-    rf", {WHO}.* (?:escribió|escreveu|pisze|napisał(?:\(a\))?)\s?[:：]$|\bschreef (?:op \d|{WHO})"
+    rf"(?:(?:El|Em|A|W dniu) {ON}|Às {HOUR} de {DAY}), "
+    r"(\S.*) (?:escribió|escreveu|pisze|napisał\(a\))\s?:"
+    rf"|Op {ON} schreef (\S.*):|(\S.*) schreef op {ON}:"
 )
+NO_NAME = {"Usted", "Ustedes", "Ud.", "Uds.", "Você", "Vocês", "U", "Ik", "Je", "Jij", "Hij", "Ze"}
+NO_NAME |= {"Zij", "We", "Wij", "Pan", "Pani", "Państwo"}
 BETWEEN_RULES = re.compile(r"-{3}.*:\d\d [+-]\d{4} .*-{3}")
 # How many words a line has at most if a program broke it before "wrote:", or within <>.
 LAST_WORDS = 3
@@ -153,7 +160,16 @@ def _anyones(lines: list[str]) -> int | None:
 
 
 def _is_written(said: str) -> bool:
-    return WRITTEN_BY.search(said) is not None or WROTE.search(said) is not None
+    wrote = WROTE.fullmatch(said)
+    return WRITTEN_BY.search(said) is not None or (
+        wrote is not None and _is_name(wrote[wrote.lastindex or 0].split())
+    )
+
+
+def _is_name(words: list[str]) -> bool:
+    ends = [each.lstrip("\"'(") for each in (words[0], words[-1])]
+    is_mailbox = len(words) == 1 and "@" in words[0]
+    return is_mailbox or not any(each[:1].islower() or each in NO_NAME for each in ends)
 
 
 def _seen(line: str) -> str:
@@ -200,14 +216,22 @@ def _is_dated(said: str) -> bool:
 def _outlooks(lines: list[str]) -> int | None:
     """The first line of Outlook's header, which is in the language of its user.
 
-    Zimbra says last when a mail was written, and GMX first.
+    Zimbra says last when a mail was written, GMX first, and Samsung's of the year its last digits.
+    People tell their address, number and a time, too: these count below a rule with words, or where
+    an address is told of whom it went to, too.
     """
     short = [line[:LINE_CHARACTERS].strip() for line in lines[:LINES]]
     for start, header in enumerate(zip(short, short[1:], short[2:], strict=False)):
+        if not all(map(LABEL.match, header)):
+            continue
         first, second, third = header
-        orders = ((first, second), (first, third), (second, first))
-        if all(map(LABEL.match, header)) and any(_names(*each) for each in orders):
-            return start - (start > 0 and _is_rule(short[start - 1]))
+        is_ruled = start > 0 and _is_rule(short[start - 1])
+        is_headed = is_ruled and short[start - 1].startswith("-")
+        orders = ((first, second, third), (first, third, second), (second, first, third))
+        if (_names(first, second) and YEAR.search(second)) or any(
+            _names(who, when) and (is_headed or ADDRESS.search(whom)) for who, when, whom in orders
+        ):
+            return start - is_ruled
     return None
 
 

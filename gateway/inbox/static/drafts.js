@@ -87,6 +87,8 @@
 
   function keep() {
     const now = Object.fromEntries(fields().map(({ name, value }) => [name, value]));
+    const before = waiting(here);  // the form came anew, say of another channel, with the same text
+    if (before?.begun && `${texts(before)}` === `${texts(now)}`) now.begun = before.begun;
     try {
       if (isWritten()) return sessionStorage.setItem(draft(), JSON.stringify(now));
     } catch { /* there is no room: nothing is better than what it was some time ago */ }
