@@ -1,5 +1,5 @@
-"""/inbox: the pages for support staff, rendered on the server; none needs JavaScript to be read.
+"""/inbox: the pages for support staff, rendered on the server, and readable without JavaScript.
 
-`routes` names every path, `visit` is what a handler gets, `templates/` and `static/` are what is
-shown.
+`routes` has every path, `visit` what a handler gets, `templates/` the pages, and `static/` their
+style sheets and scripts.
 """

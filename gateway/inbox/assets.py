@@ -1,4 +1,5 @@
-"""The inbox's own style sheets and scripts: read once, named by their content, kept for a year."""
+"""The inbox's style sheets and scripts: read once, named by a hash of their content, and cached by
+browsers for a year."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ class Asset:
 
 @cache
 def assets() -> dict[str, Asset]:
-    """Every file that is served, by its name; nothing else is."""
+    """All files that are served, by name."""
     found = {}
     for path in sorted(_FOLDER.rglob("*")):
         if path.suffix in _TYPES:
@@ -41,12 +42,12 @@ def assets() -> dict[str, Asset]:
 
 
 def path_of(name: str) -> str:
-    """The path of a file behind /inbox: it changes with the content."""
+    """The path of a file below /inbox: it changes with the content."""
     return f"/static/{assets()[name].digest}/{name}"
 
 
 async def serve(request: web.Request) -> web.StreamResponse:
-    """A file; browsers keep it for a year if the path names its present content."""
+    """A file; browsers may cache it for a year if the path has the hash of its present content."""
     asset = assets().get(request.match_info["name"])
     if asset is None:
         raise Problem(404, "There is no such file.")

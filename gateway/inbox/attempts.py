@@ -1,4 +1,4 @@
-"""How often somebody tries to sign in, counted in the database for all web processes."""
+"""Limits on attempts to sign in, counted in the database for all web processes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WITH_PORT = re.compile(r"([0-9.]+):[0-9]+|\[(.+)\](?::[0-9]+)?")
 async def is_allowed(
     visit: Visit, what: str, address: str, *, of_address: int, of_client: int
 ) -> bool:
-    """Count an attempt for an e-mail address and for its origin; whether both may continue."""
+    """Count an attempt of an e-mail address and of a client; whether neither is over its limit."""
     headers = visit.request.headers
     client = client_of(visit.request.remote, headers.getall(_FORWARDED, []))
     limits = {
@@ -31,11 +31,11 @@ async def is_allowed(
 
 
 def client_of(remote: str | None, forwarded: Sequence[str]) -> str:
-    """Where a request comes from: an IPv4 address, or an IPv6 /64, which is what a household has.
+    """Where a request comes from: an IPv4 address, or an IPv6 /64, because a household has one.
 
-    A proxy in our own network puts it last in X-Forwarded-For; entries before that, and requests
-    straight from outside, can say anything. Hosting platforms also have proxies in 100.64.0.0/10,
-    which is neither private nor global.
+    A proxy in our own network puts the address last in X-Forwarded-For. Earlier entries, and the
+    whole header of a request that comes straight from outside, may be invented. Hosting platforms
+    also have proxies in 100.64.0.0/10, which is neither private nor global.
     """
     peer = _ip(remote or "")
     if peer is not None and not peer.is_global:

@@ -1,4 +1,4 @@
-"""Times in the viewer's zone, each with its machine-readable form."""
+"""Times in the viewer's time zone, each with its machine-readable form."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _UTC = re.compile(r"\b(\d{4}-\d\d-\d\d \d\d:\d\d) UTC\b", re.ASCII)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Clock:
-    """A zone and the moment of the page; `is_theirs`: the viewer's browser named the zone."""
+    """A time zone and the time of the page; `is_theirs`: the viewer's browser named the zone."""
 
     zone: tzinfo
     name: str
@@ -24,13 +24,13 @@ class Clock:
     now: datetime
 
     def moment(self, at: datetime) -> Markup:
-        """Day and time, as a `<time>`: today 14:05, else with its day."""
+        """Day and time, as a `<time>`: only 14:05 if it is today, otherwise with the day."""
         local = self._local(at)
         text = f"{local:%H:%M}" if self._days_ago(local) == 0 else f"{self.day(at)}, {local:%H:%M}"
         return self._time(at, local, text)
 
     def short(self, at: datetime) -> Markup:
-        """What fits a list: today 14:05, this year 26 Nov, else 26 Nov 2025; as a `<time>`."""
+        """A short `<time>` for lists: 14:05 for today, 26 Nov for this year, else 26 Nov 2025."""
         local = self._local(at)
         if self._days_ago(local) == 0:
             return self._time(at, local, f"{local:%H:%M}")
@@ -38,12 +38,12 @@ class Clock:
         return self._time(at, local, f"{local.day} {local:%b}{year}")
 
     def time(self, at: datetime) -> Markup:
-        """Only the time of day, as a `<time>`: for where the day stands above it."""
+        """Only the time of day, as a `<time>`: for messages below the heading of their day."""
         local = self._local(at)
         return self._time(at, local, f"{local:%H:%M}")
 
     def in_text(self, text: str) -> str:
-        """A text of /v1's with its times (2026-11-26 14:05 UTC) as `moment` says them."""
+        """A text from /v1 with its times (2026-11-26 14:05 UTC) written as `moment` writes them."""
 
         def local(said: re.Match[str]) -> str:
             try:
@@ -59,7 +59,7 @@ class Clock:
         return self._local(at).date().isoformat()
 
     def day(self, at: datetime) -> str:
-        """Today, Yesterday, or the day with its name; the year where it is another."""
+        """Today, Yesterday, or the weekday and date; with the year if it is not this year."""
         local = self._local(at)
         ago = self._days_ago(local)
         if ago in (0, 1):
@@ -70,7 +70,7 @@ class Clock:
     def _local(self, at: datetime) -> datetime:
         try:
             return at.astimezone(self.zone)
-        except OverflowError:  # a time at the end of the calendar
+        except OverflowError:  # at the very beginning or end of the calendar
             return at.astimezone(UTC)
 
     def _days_ago(self, local: datetime) -> int:
@@ -83,7 +83,7 @@ class Clock:
 
 
 def clock(theirs: str | None, of_organization: str | None, now: datetime) -> Clock:
-    """The clock of a page: the zone of the viewer's cookie, else the organization's, else UTC."""
+    """The clock of a page: the zone is the viewer's (cookie), else the organization's, else UTC."""
     for name, is_theirs in ((theirs, True), (of_organization, False)):
         zone = zone_of(name)
         if zone is not None and name is not None:
@@ -92,7 +92,7 @@ def clock(theirs: str | None, of_organization: str | None, now: datetime) -> Clo
 
 
 def zone_of(name: str | None) -> ZoneInfo | None:
-    """The zone of this name; None if there is none."""
+    """The zone with this name; None if there is none."""
     if not name or len(name) > _LONGEST:
         return None
     try:

@@ -11,7 +11,7 @@ from gateway.inbox.visit import OlderError, Visit
 from gateway.problems import Problem
 from gateway.web.services import SERVICES
 
-# Where the inbox is, with and without the path of PUBLIC_URL; an application without it has none.
+# Paths of the inbox, with and without that of PUBLIC_URL; none in an application without an inbox.
 STARTS: web.AppKey[tuple[str, ...]] = web.AppKey("inbox_starts", tuple)
 VISIT: web.RequestKey[Visit] = web.RequestKey("visit", Visit)
 
@@ -32,7 +32,7 @@ _TOO_LARGE = "All of it together may have 10 MB at most: choose fewer or smaller
 
 
 def is_page(request: web.Request) -> bool:
-    """Whether a request is for the inbox, whose errors are shown as pages."""
+    """Whether a request is for the inbox, which shows its errors as pages."""
     return any(
         request.path == start or request.path.startswith(f"{start}/")
         for start in request.app.get(STARTS, ())
@@ -40,7 +40,7 @@ def is_page(request: web.Request) -> bool:
 
 
 async def as_page(request: web.Request, problem: Problem) -> web.Response:
-    """A problem as a page, with what was typed; for htmx only its text, beside the form."""
+    """A problem as a page, with what was typed; for htmx only its text, shown beside the form."""
     visit = request.get(VISIT) or Visit(request, request.app[SERVICES], None)
     template = "error_part.html" if visit.is_fragment else "error.html"
     is_older = isinstance(problem, OlderError)
@@ -63,8 +63,8 @@ async def as_page(request: web.Request, problem: Problem) -> web.Response:
 
 
 def _came_from(visit: Visit) -> str | None:
-    """The page of the inbox on which a form was sent that failed."""
+    """The page of the inbox that had the form, if a form was sent and failed."""
     page, starts = visit.sent_from, visit.request.app.get(STARTS, ())
     is_ours = any(page.raw_path.startswith(f"{start}/") for start in starts)
-    # Of whichever host: only its path is used.
+    # The host is not checked, because only the path is used.
     return page.raw_path_qs if is_ours and visit.request.method == "POST" else None

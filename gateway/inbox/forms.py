@@ -1,4 +1,4 @@
-"""What was typed into a form, what it means, and what is wrong with it."""
+"""Reading forms: what was typed, the request that it means, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _NUMBER = re.compile(r"-?\d{1,12}(\.\d{1,6})?", re.ASCII)
 
 
 class Findings(dict[str, str]):
-    """What is wrong, by field; empty for a field with nothing wrong."""
+    """What is wrong, by field; a field without errors has the empty text."""
 
     def __missing__(self, field: str) -> str:
-        """Nothing is wrong with a field that is not here."""
+        """The empty text: nothing is wrong with a field that is not here."""
         return ""
 
     @classmethod
     def of(cls, errors: Iterable[FieldError], fields: Collection[str] = ()) -> Findings:
-        """The first message for each field; if the page has no such field, at the nearest one.
+        """The first message for each field; if the page has no such field, at the one around it.
 
-        `options.components.0.text` goes to `options.components`, and what fits nowhere to `all`.
+        `options.components.0.text` goes to `options.components`; without any such field, to `all`.
         """
         found = cls()
         for error in errors:
@@ -39,24 +39,24 @@ class Findings(dict[str, str]):
         return found
 
     def placed(self, fields: Collection[str]) -> Findings:
-        """The same, each at the nearest field of the page."""
+        """The same errors, each at a field that the page has."""
         return Findings.of((FieldError(name, text) for name, text in self.items()), fields)
 
 
 def read(model: type[M], values: Mapping[str, object]) -> M:
-    """What a form means, as /v1 would read it; raises `Problem` 422 with every field."""
+    """The values of a form, read as /v1 would; raises `Problem` 422 with every error."""
     return read_json(model, as_json_bytes(values))
 
 
 def text(form: Fields, name: str) -> str | None:
-    """A line without the spaces around it; None for an empty one."""
+    """A field of one line, without surrounding spaces; None if it is empty."""
     return form.get(name, "").strip() or None
 
 
 def variable(text: str) -> Any:  # noqa: ANN401 - any JSON
-    """A template's variable: a list or an object where that is written as JSON, else the text.
+    """A template's variable: a list or an object if it is written as JSON, otherwise the text.
 
-    A number stays as it was typed: 007 or 12.50.
+    Numbers stay text, so that 007 and 12.50 stay as they were typed.
     """
     if text.lstrip()[:1] not in ("[", "{"):
         return text
@@ -74,7 +74,7 @@ def lines(form: Fields, name: str) -> str:
 
 
 def number(form: Fields, name: str) -> float | int | str | None:
-    """A number; any other text stays as it is, and is refused where a number is required."""
+    """A number; any other text is returned as it is, for the model to refuse."""
     given = form.get(name, "").strip().replace(",", ".")
     if not given:
         return None

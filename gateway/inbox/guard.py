@@ -1,8 +1,9 @@
-"""Requests that change something come from our own pages: asked of the browser, and of the form.
+"""Protection against CSRF: requests that change something must come from our own pages. This module
+checks what the browser says, and `visit.check_form` the token in the form.
 
-https://owasp.org/www-community/attacks/csrf: every browser since 2023 sends Sec-Fetch-Site to
+https://owasp.org/www-community/attacks/csrf: every browser since 2023 sends Sec-Fetch-Site over
 https and to this machine, and Origin with every POST. A client that sends neither is not a browser,
-and has no cookie that another page could use.
+so it has no cookie that another site's page could use.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def check_origin(settings: Settings, request: web.Request) -> None:
 
 
 def is_own(settings: Settings, site: str | None, origin: str | None) -> bool:
-    """Whether a request with these headers comes from our own page, or from no browser."""
+    """Whether a request with these headers comes from our own page, or not from a browser."""
     if site == "same-origin":
         return True
     return site in (None, "none") and (origin is None or origin in _origins(settings))
@@ -41,5 +42,5 @@ def _origins(settings: Settings) -> tuple[str, ...]:
     own = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     if settings.public_url is not None:
         return (own,)
-    # Without PUBLIC_URL our pages are on this machine, under any of its names.
+    # Without PUBLIC_URL the inbox is on this machine, and may be opened under any of its names.
     return (own, *(f"http://{host}:{settings.port}" for host in _HERE))

@@ -1,7 +1,7 @@
-"""What was typed into a form that cannot be accepted now, given back to be copied.
+"""If a form cannot be accepted, the answer shows what was typed, so that it can be copied.
 
-Without a script a page is gone once its form is sent, and the browser does not keep it
-(`Cache-Control: no-store`): without these texts in the answer they would be lost.
+Without JavaScript a page is gone once its form is sent, and the browser does not keep it
+(`Cache-Control: no-store`): the texts would be lost if the answer did not have them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from gateway.inbox.admin.template_form import BOXES
 from gateway.inbox.visit import Visit
 from gateway.problems import Problem
 
-# Fields that people write into; the others are choices, or the page's own.
+# Fields that people write into; the others are choices, or hidden.
 _WRITTEN = (
     *("body", "subject", "to", "send_at", "content", "description", "note"),
     *("name", "category", "tags", "address"),
@@ -22,7 +22,7 @@ _GROUPS = ("variables.", "options.")
 
 
 async def signed_out(visit: Visit) -> web.Response:
-    """The session has ended: what was typed, and where to sign in in another tab."""
+    """The page if the session has ended: what was typed, and where to sign in in another tab."""
     guard.check_origin(visit.services.settings, visit.request)
     typed = await _typed(visit)
     if not typed:
@@ -37,7 +37,10 @@ async def signed_out(visit: Visit) -> web.Response:
 
 
 async def older(visit: Visit, problem: Problem) -> web.Response:
-    """The page belongs to another session: what was typed into it; if nothing, raises `problem`."""
+    """The page if the form was made for another session: what was typed.
+
+    Raises `problem` if nothing was typed.
+    """
     typed = await _typed(visit)
     if not typed:
         raise problem
@@ -51,9 +54,9 @@ async def older(visit: Visit, problem: Problem) -> web.Response:
 
 
 async def beside_error(visit: Visit) -> dict[str, str]:
-    """What was typed, for a page that says why it was not accepted; empty if there was no form.
+    """What was typed, for the page of an error; empty if no form was sent.
 
-    It is also empty for a fragment, which is shown beside the form as it stands.
+    Also empty for a fragment, because the form stays on the page.
     """
     settings, headers = visit.services.settings, visit.request.headers
     if visit.request.method in guard.SAFE or visit.is_fragment:
@@ -63,7 +66,7 @@ async def beside_error(visit: Visit) -> dict[str, str]:
     try:
         return await _typed(visit)
     except (Problem, web.HTTPException, web.RequestPayloadError, OSError):
-        return {}  # the first error is the one to report
+        return {}  # the error that came before is the one to report
 
 
 async def _typed(visit: Visit) -> dict[str, str]:

@@ -23,7 +23,7 @@ Handler = Callable[[Visit], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Route:
-    """A page or an action: `path` is behind /inbox; with `is_open` nobody need be signed in."""
+    """A page or an action: `path` is below /inbox; `is_open`: also for people not signed in."""
 
     method: Literal["GET", "POST"]
     path: str
@@ -97,7 +97,7 @@ _SIGNED_OUT = (
 
 
 def add_inbox(app: web.Application, settings: Settings) -> None:
-    """Add every path, with and without the path of PUBLIC_URL, because a proxy may strip it."""
+    """Add every path, both with and without the path of PUBLIC_URL: a proxy may strip that."""
     pages = aiohttp_jinja2.setup(
         app,
         loader=jinja2.PackageLoader("gateway.inbox"),
@@ -122,7 +122,7 @@ def add_inbox(app: web.Application, settings: Settings) -> None:
 
 
 def nav(who: SignedIn) -> list[tuple[str, str]]:
-    """The pages in the navigation of this person, in order: path behind /inbox, and name."""
+    """The pages in the navigation of this person, in order: path below /inbox, and name."""
     shown = [("", "Conversations")]
     if who.staff.may_administer:
         shown += [
@@ -155,11 +155,11 @@ def _bound(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse
 
 
 async def _to_sign_in(visit: Visit) -> web.StreamResponse:
-    """Lead to the sign-in page, and from there back to the page that was asked for.
+    """Redirect to the sign-in page, which leads back to the requested page.
 
-    If only a fragment was asked for, the page stays, with what is written on it; if a form was
-    sent, what was written is given back. The cookie stays: this answer may be late, and the browser
-    may have a new one by then, of somebody who has signed in again.
+    If only a fragment was requested, the page stays, with what is written on it; if a form was
+    sent, what was written is given back. The cookie is not cleared: if this answer is late, the
+    person may have signed in again, and the browser would lose the new cookie.
     """
     request = visit.request
     response: web.Response

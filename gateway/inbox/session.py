@@ -1,7 +1,7 @@
-"""Who is signed in: a random token in a cookie, its digest in the database, read with each request.
+"""Sessions: a random token in a cookie, and its digest in the database, read with each request.
 
 A session ends with sign-out, after 12 hours without a request, and after 7 days in any case.
-Requests that an open page makes by itself do not count: they would keep a session that nobody uses.
+Requests that an open page makes by itself do not count: otherwise an unused session would not end.
 Somebody who is no longer active staff is signed out with their next request.
 """
 
@@ -31,7 +31,7 @@ _PURPOSE = "inbox form"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SignedIn:
-    """A member of staff in a browser; `csrf` is what the forms of this session carry."""
+    """A member of staff who is signed in; `csrf` is the token in the forms of this session."""
 
     staff: Staff
     email: str
@@ -43,7 +43,7 @@ class SignedIn:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cookie:
-    """How the session's cookie is named and where it is sent, by PUBLIC_URL."""
+    """The name and path of the session's cookie, which depend on PUBLIC_URL."""
 
     name: str
     path: str
@@ -51,7 +51,7 @@ class Cookie:
 
     @classmethod
     def of(cls, settings: Settings) -> Cookie:
-        """`__Host-` if possible: no other host can set it, but it needs the path /."""
+        """Named `__Host-...` if possible: no other host can set that, but it needs the path /."""
         parts = urlsplit(settings.base_url)
         if parts.scheme != "https":
             return cls(name="gateway_session", path=f"{parts.path}/inbox", is_secure=False)
@@ -60,11 +60,11 @@ class Cookie:
         return cls(name="__Host-gateway_session", path="/", is_secure=True)
 
     def token(self, request: web.Request) -> str | None:
-        """The token that a request brings."""
+        """The token in the cookie of a request."""
         return request.cookies.get(self.name)
 
     def set(self, response: web.StreamResponse, token: str) -> None:
-        """Give the browser a token; the browser keeps it as long as a session can last."""
+        """Set the cookie, for as long as a session can last."""
         response.set_cookie(
             self.name,
             token,
@@ -76,7 +76,7 @@ class Cookie:
         )
 
     def clear(self, response: web.StreamResponse) -> None:
-        """Take the token back."""
+        """Delete the cookie."""
         response.del_cookie(
             self.name, path=self.path, httponly=True, samesite="Lax", secure=self.is_secure
         )
@@ -93,9 +93,9 @@ async def begin(db: Connection, organization_id: UUID, auth_id: UUID, method: st
 async def recognise(
     database: Database, vault: Vault, token: str | None, *, is_use: bool = True
 ) -> SignedIn | None:
-    """Whose session this is, if it is valid and they are still active staff there.
+    """Whose session this is; None if it is not valid, or the person is no longer active staff.
 
-    `is_use`: a person makes the request, not an open page by itself.
+    `is_use`: the request comes from a person, not from an open page by itself.
     """
     if not token or not token.isascii():
         return None
@@ -122,7 +122,7 @@ def is_form_of(vault: Vault, token: str, given: str) -> bool:
 
 
 def digest(token: str) -> bytes:
-    """What is stored of a token: the token is random, so a plain hash cannot be reversed."""
+    """What is stored of a token: tokens are random, so a plain hash cannot be reversed."""
     return hashlib.sha256(token.encode()).digest()
 
 

@@ -1,4 +1,4 @@
-"""Signing in with a password or token of Supabase; and signing out."""
+"""Signing in with a Supabase password or token, and signing out."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from gateway.store import sessions
 
 _log = logger(__name__)
 
-# PostgreSQL's text holds no U+0000: no address that is stored has one.
+# PostgreSQL cannot store U+0000 in a text, so no stored address has one.
 _ADDRESS = re.compile(r"[^@\s\x00]{1,200}@[^@\s\x00]{1,250}")
 _NEXT = re.compile(r"[/?][!-\[\]-~]{0,1000}")
 _REFUSED = (400, 401, 403, 422)
 
 
 async def show(visit: Visit) -> web.StreamResponse:
-    """The ways to sign in; somebody who is signed in already goes straight on."""
+    """The ways to sign in; somebody who is signed in already is redirected at once."""
     wanted = next_of(visit.request.query.get("next", ""))
     if visit.who is not None:
         return visit.redirect(wanted)
@@ -84,7 +84,7 @@ async def sign_out(visit: Visit) -> web.StreamResponse:
 
 
 async def sign_out_everywhere(visit: Visit) -> web.StreamResponse:
-    """End every session of this person, in every browser, and every link that waits."""
+    """End every session of this person, in every browser, and every unused link."""
     staff = visit.staff
     async with visit.services.database.as_service() as db:
         await sessions.end_sessions_of(db, staff.organization_id, staff.auth_id)
@@ -96,7 +96,7 @@ async def sign_out_everywhere(visit: Visit) -> web.StreamResponse:
 async def begin(
     visit: Visit, organization_id: UUID, auth_id: UUID, method: str, wanted: str
 ) -> web.Response:
-    """Begin a session in place of any that the browser has, and go on."""
+    """Begin a session instead of the one that the browser may have, and redirect to `wanted`."""
     await _end_session(visit)
     async with visit.services.database.as_service() as db:
         token = await session.begin(db, organization_id, auth_id, method)
@@ -104,7 +104,7 @@ async def begin(
 
 
 def arrived(visit: Visit, token: str, auth_id: UUID, method: str, wanted: str) -> web.Response:
-    """Go on with the cookie of a session that has begun."""
+    """Set the cookie of a new session, and redirect to `wanted`."""
     _log.info("signed in", auth_id=str(auth_id), method=method)
     response = visit.redirect(wanted)
     visit.cookie.set(response, token)
@@ -120,7 +120,7 @@ def page(
     errors: Mapping[str, str] | None = None,
     is_bye: bool = False,
 ) -> web.Response:
-    """The page with the available ways to sign in; what was typed stays, except secrets."""
+    """The page with the available ways to sign in, and with what was typed, except secrets."""
     settings = visit.services.settings
     return visit.page(
         "sign_in.html",
@@ -149,7 +149,7 @@ def is_address(text: str) -> bool:
 
 
 def next_of(text: str) -> str:
-    """A path behind /inbox to go on to; the first page for anything else."""
+    """The path below /inbox to go to after sign-in; the first page for any other text."""
     return text if _NEXT.fullmatch(text) else ""
 
 
@@ -163,7 +163,7 @@ async def _end_session(visit: Visit) -> None:
 async def _ask_supabase(visit: Visit, email: str, password: str) -> str:
     """The access token for a password (https://supabase.com/docs/reference/self-hosting-auth).
 
-    Raises `Problem` 401, and 503 where Supabase does not answer.
+    Raises `Problem` 401, and 503 if Supabase does not answer.
     """
     settings = visit.services.settings
     away = not_now("Supabase does not answer: try again.", 5)

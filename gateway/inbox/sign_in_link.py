@@ -1,6 +1,6 @@
-"""Signing in with a link that works once: asked for here, sent through the gateway's own e-mail.
+"""Signing in with a link that works once: requested here, sent by the gateway as an e-mail.
 
-Where somebody wanted to go waits in their browser, and is known if they open the link there.
+The page that somebody wanted is kept in a cookie, for when they open the link in that browser.
 
 Only the link's id is stored; the link itself is made when the mail leaves
 (docs/decisions/0016-sign-in-links-rest-nowhere.md). Opening it changes nothing, because mail
@@ -57,7 +57,7 @@ async def ask(visit: Visit) -> web.StreamResponse:
             samesite="Lax",
             secure=visit.cookie.is_secure,
         )
-    elif _WANTED in visit.request.cookies:  # of one who asked before, and went nowhere
+    elif _WANTED in visit.request.cookies:  # of an earlier request whose link was not used
         response.del_cookie(_WANTED, path=visit.url())
     return response
 
@@ -73,7 +73,7 @@ async def show(visit: Visit) -> web.StreamResponse:
 
 
 async def use(visit: Visit) -> web.StreamResponse:
-    """Begin a session; the link, and every other that waits for this person, is used up."""
+    """Begin a session; no link of this person can be used any more."""
     organization_id, link_id = _named(visit)
     old = visit.cookie.token(visit.request)
     async with visit.services.database.as_service() as db:
@@ -93,8 +93,10 @@ async def use(visit: Visit) -> web.StreamResponse:
 
 
 async def _send(visit: Visit, email: str) -> None:
-    """A link from each organization: none can take another's by spelling a mailbox its own way, nor
-    by a failure of its own. Raises the first error after all have been tried."""
+    """Send a link for each organization that has this mailbox, however each spells the address.
+
+    If one cannot be sent, the others are still tried; then the first error is raised.
+    """
     async with visit.services.database.as_service() as db:
         auth_ids = await accounts.staff_of_mailbox(db, email)
     found = [(auth_id, await _active(visit, auth_id)) for auth_id in auth_ids]
@@ -116,7 +118,7 @@ async def _send_one(visit: Visit, auth_id: UUID, me: dict[str, Any]) -> None:
         role=me["role"],
     )
     link_id = await new_link(services.database, staff.organization_id, staff.auth_id)
-    # To the address that is stored, never to the one that was typed.
+    # Sent to the stored address, never to the one that was typed.
     request = SendRequest.model_construct(
         channel=Channel.EMAIL,
         to=me["email"],
@@ -130,7 +132,7 @@ async def _send_one(visit: Visit, auth_id: UUID, me: dict[str, Any]) -> None:
     try:
         await services.accepting.accept_sign_in(staff, request, link_id)
     except Problem as problem:
-        # The answer is the same, so only the operator's log says why.
+        # The answer must not tell, so only the operator's log says why.
         _log.warning(
             "no link was sent",
             organization_id=str(staff.organization_id),

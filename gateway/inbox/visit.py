@@ -1,4 +1,4 @@
-"""One request of a browser, recognised: what a handler of the inbox gets, and how it answers."""
+"""`Visit`: what each handler of the inbox gets, a request and who is signed in; and its answers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'"
 )
-# Marks what an open page asks by itself (ask.js, inbox.js).
+# Marks requests that an open page makes by itself (ask.js, inbox.js).
 _BY_ITSELF = "X-By-Itself"
 HEADERS = {
     "Content-Security-Policy": POLICY,
@@ -45,7 +45,7 @@ HEADERS = {
 
 
 class OlderError(Problem):
-    """The page that a form is on was made for another session."""
+    """The page with the form was made for another session."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -57,7 +57,7 @@ class OlderError(Problem):
 
 @dataclass(frozen=True)
 class Visit:
-    """A request with what it needs; `who` is None on the pages before signing in."""
+    """A request with what its handler needs; `who` is None if nobody is signed in."""
 
     request: web.Request
     services: Services
@@ -65,7 +65,7 @@ class Visit:
 
     @property
     def signed_in(self) -> SignedIn:
-        """Who is signed in; raises `Problem` 401 where nobody is."""
+        """Who is signed in; raises `Problem` 401 if nobody is."""
         if self.who is None:
             raise Problem(401, "Sign in first.")
         return self.who
@@ -85,13 +85,13 @@ class Visit:
 
     @property
     def is_fragment(self) -> bool:
-        """Whether htmx asks for a part of a page; going back, it asks for whole pages."""
+        """Whether htmx requests a part of a page; for the Back button it requests whole pages."""
         headers = self.request.headers
         return "HX-Request" in headers and "HX-History-Restore-Request" not in headers
 
     @cached_property
     def clock(self) -> Clock:
-        """The time of this page, in the viewer's zone."""
+        """The clock of this page, in the viewer's zone."""
         theirs = self.request.cookies.get(COOKIE)
         of_organization = self.who.timezone if self.who else None
         return clock(theirs, of_organization, datetime.now(UTC))
@@ -102,7 +102,7 @@ class Visit:
         return Cookie.of(self.services.settings)
 
     def url(self, path: str = "") -> str:
-        """A path of the inbox as the browser asks for it, behind the path of PUBLIC_URL."""
+        """A path of the inbox as the browser needs it: with the path of PUBLIC_URL before it."""
         return inbox_url(self.services, path)
 
     @property
@@ -116,7 +116,7 @@ class Visit:
 
     @property
     def sent_from(self) -> URL:
-        """The page that a form is on, by the browser's word; empty if it says none."""
+        """The page with the form, according to the browser (`Referer`); empty if unknown."""
         try:
             return URL(self.request.headers.get("Referer", ""))
         except ValueError:
@@ -132,8 +132,8 @@ class Visit:
             await _check_beginning(self.request)
             posted = await self.request.post()
             for text in _texts(posted):
-                text.encode()  # odd charsets, and file names, can contain lone surrogates
-        # boundaries, charsets, headers; aiohttp's word for an unknown transfer encoding
+                text.encode()  # fails for lone surrogates, from odd charsets or in file names
+        # Wrong boundaries, charsets and headers; RuntimeError: an unknown transfer encoding.
         except (ValueError, LookupError, HttpProcessingError, RuntimeError):
             raise Problem(400, "The form cannot be read.") from None
         return posted
@@ -187,10 +187,10 @@ class Visit:
 
 
 async def _check_beginning(request: web.Request) -> None:
-    """Raise `ValueError` unless a multipart form begins with its first part: every browser's does.
+    """Raise `ValueError` unless a multipart form begins with its first part, as browsers send it.
 
-    aiohttp looks for that part line by line, without a limit on how many lines stand before it. One
-    line alone is read, and put back: a body that was read whole aiohttp would copy for each part.
+    aiohttp would look for that part line by line, without any limit. Only one line is read here,
+    and put back: if the whole body were read, aiohttp would copy it for each part.
     """
     if request.content_type != "multipart/form-data" or request._post is not None:  # noqa: SLF001
         return
@@ -205,7 +205,7 @@ async def _check_beginning(request: web.Request) -> None:
 
 
 def _texts(posted: MultiDictProxy[str | bytes | bytearray | FileField]) -> Iterator[str]:
-    """The texts of a form: its names, its values, and what files are called."""
+    """The texts of a form: names, values, and the names and types of files."""
     for name, value in posted.items():
         yield name
         if isinstance(value, FileField):
@@ -215,17 +215,17 @@ def _texts(posted: MultiDictProxy[str | bytes | bytearray | FileField]) -> Itera
 
 
 def inbox_url(services: Services, path: str) -> str:
-    """A path of the inbox behind the path of PUBLIC_URL."""
+    """A path of the inbox, with the path of PUBLIC_URL before it."""
     return f"{services.settings.prefix}/inbox{path}"
 
 
 def own_path(path: str, services: Services) -> str:
-    """The path of a request behind /inbox, whether or not a proxy strips PUBLIC_URL's path."""
+    """The path of a request below /inbox, whether or not a proxy strips the path of PUBLIC_URL."""
     return path.removeprefix(services.settings.prefix).removeprefix("/inbox")
 
 
 async def recognised(request: web.Request) -> Visit:
-    """The visit that a request is, with who is signed in."""
+    """A request as a `Visit`, with who is signed in."""
     services = request.app[SERVICES]
     token = Cookie.of(services.settings).token(request)
     is_use = _BY_ITSELF not in request.headers and own_path(request.path, services) != "/live"
@@ -237,7 +237,7 @@ async def check_form(visit: Visit) -> None:
     """Raise `OlderError` unless the form was made for this very session."""
     token = visit.cookie.token(visit.request)
     if visit.who is None or token is None:
-        return  # nothing that another page could use
+        return  # there is no session that another site's page could use
     given = visit.request.headers.get(guard.HEADER)
     if given is None:
         field = (await visit.posted()).get(guard.FIELD, "")

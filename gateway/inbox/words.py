@@ -1,4 +1,4 @@
-"""The gateway's short names, in words for people."""
+"""The words that staff see for the gateway's short names."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _NAMES = {
 }
 
 
-# A text is shown in another order than it is written between or beside these.
+# Control characters that make text be displayed in another order than it is stored.
 _TURNS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def in_order(text: str) -> str:
-    """A name as it is written: no address or file's ending is made to look like another."""
+    """A name without those characters, so that no address or file extension can be disguised."""
     return _TURNS.sub("", text)
 
 
@@ -50,7 +50,7 @@ def sentence(text: str) -> str:
 
 
 def field_name(name: str) -> str:
-    """A field's name as its label says it, roughly: `options.reply_to` is Reply to."""
+    """A field's name roughly as on its label: `options.reply_to` becomes "Reply to"."""
     if name.startswith("variables."):
         return name.removeprefix("variables.")
     return _NAMES.get(name) or name.rpartition(".")[2].replace("_", " ").capitalize()

@@ -1,4 +1,4 @@
-"""A template as a form: what each channel asks for, and what was typed as a request of /v1."""
+"""Template forms: the fields of each channel, and how what was typed becomes a request of /v1."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _NUMBERS: dict[Channel, tuple[str, ...]] = {
 
 
 def columns(form: Fields, channel: Channel) -> dict[str, Any]:
-    """What was typed, as a request of /v1 says it; raises `Problem` 422 for what is unreadable."""
+    """What was typed, as a request of /v1; raises `Problem` 422 if a field cannot be read."""
     is_mail = channel is Channel.EMAIL
     return {
         "name": form.get("name", "").strip(),
@@ -69,7 +69,7 @@ def columns(form: Fields, channel: Channel) -> dict[str, Any]:
 
 
 def typed(form: Fields) -> dict[str, Any]:
-    """What was typed, as the form shows it again."""
+    """What was typed, to be shown in the form again."""
     shown: dict[str, Any] = {name: forms.lines(form, name) for name in FIELDS}
     for name in BOXES:
         shown[name] = forms.is_set(form, name)
@@ -77,7 +77,7 @@ def typed(form: Fields) -> dict[str, Any]:
 
 
 def shown(row: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A stored template, or a new one, as the form shows it."""
+    """The values that the form shows for a stored template, or for a new one."""
     row = row or {}
     options = as_object(row.get("options"))
     found: dict[str, Any] = {
@@ -102,14 +102,15 @@ def shown(row: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def seen(row: Mapping[str, Any]) -> str:
-    """What the form shows of a stored template, in short: the form sends it back."""
+    """A hash of each value that the form shows; the form sends them back to `merged`."""
     return json.dumps({name: _mark(name, value) for name, value in shown(row).items()})
 
 
 def merged(form: Fields, row: Mapping[str, Any]) -> tuple[Fields, dict[str, Any]]:
-    """What was typed, where a field stands as it was shown with what others have saved there since.
+    """The form after others have saved the template, too; and their values of conflicting fields.
 
-    And what they have saved in fields that were changed here, too.
+    A field that was not changed here gets the value that others have saved. A field that was
+    changed both here and there is in conflict.
     """
     was, here = _marks(form.get("seen", "")), typed(form)
     both: dict[str, Any] = {}

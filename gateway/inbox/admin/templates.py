@@ -1,4 +1,4 @@
-"""Message templates: the list, and one form to write, try and save them."""
+"""Message templates: the list, and one form to write, preview and save them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from gateway.problems import Problem
 from gateway.shapes.templates import TemplateIn, TemplatePatch
 
 _LIMIT = 50
-_SHOWN = 300  # characters of what somebody else has saved
+_SHOWN = 300  # characters shown of a value that somebody else has saved
 _DONE = {"saved": "The template is saved.", "deleted": "The template is deleted."}
-# Where the form shows what is wrong with the options as a whole.
+# The field at which the form shows an error about the options as a whole.
 _OPTIONS = {Channel.WHATSAPP: "options.content_sid"}
-# A mail has styles of its own in its frame, to which the page's policy applies, too.
+# The page's policy also applies to the frame with the mail, and mails have inline styles.
 _PREVIEW = f"{POLICY}; style-src 'self' 'unsafe-inline'"
 
 
@@ -69,7 +69,7 @@ async def new(visit: Visit) -> web.StreamResponse:
 
 
 async def create(visit: Visit) -> web.StreamResponse:
-    """Save a new template, or try it."""
+    """Save a new template, or preview it."""
     form = await visit.form()
     if form.get("type", "") not in CHANNELS:
         raise Problem(422, "The form names no channel: begin again with 'New template'.")
@@ -91,7 +91,7 @@ async def one(visit: Visit) -> web.StreamResponse:
 
 
 async def change(visit: Visit) -> web.StreamResponse:
-    """Save the changes, or try them."""
+    """Save the changes, or preview them."""
     form = await visit.form()
     row = await templates.get(visit.services, visit.staff, visit.id)
     channel = Channel(row["type"])
@@ -139,7 +139,7 @@ async def _save_or_try(
     except Problem as problem:
         errors = _findings(problem, channel)
         for name in tried.variables:
-            if f"variables.{name}" not in form:  # only now it is asked for
+            if f"variables.{name}" not in form:  # the form had no field for it yet
                 errors.pop(f"variables.{name}", None)
     shown = template_form.typed(form)
     seen = form.get("seen", "")
@@ -149,7 +149,7 @@ async def _save_or_try(
 async def _try(
     visit: Visit, form: Fields, channel: Channel, columns: dict[str, Any], tried: _Tried
 ) -> None:
-    """Render what was typed, as it stands in the form; raises `Problem` 422."""
+    """Render what is in the form, saved or not; raises `Problem` 422."""
     wanted = forms.read(TemplateIn, {**columns, "name": columns["name"] or "-", "type": channel})
     source = wanted.model_dump(mode="json")
     tried.variables = await templates.variables(visit.services, visit.staff, channel, source)
@@ -161,7 +161,7 @@ async def _try(
 
 
 def _meanwhile(value: object) -> str:
-    """What to do about a field that somebody else has changed as well."""
+    """The error for a field that somebody else has changed as well."""
     text = ("off", "on")[value] if isinstance(value, bool) else str(value)
     short = text if len(text) <= _SHOWN else f"{text[:_SHOWN].rstrip()}…"
     return f"somebody else has saved “{short}” here meanwhile; save again to store yours instead"

@@ -1,10 +1,10 @@
-// What a page asks for by itself.
+// Requests that a page makes by itself.
 "use strict";
 
-// The text; null if it is refused, undefined if there may be one later.
+// The answer's text; null if the request is refused, undefined if it may succeed later.
 async function ask(url, body) {
   try {
-    const session = document.body.getAttribute("hx-headers");  // another once somebody has signed in again
+    const session = document.body.getAttribute("hx-headers");  // changes when somebody signs in again
     const headers = { ...JSON.parse(session), "HX-Request": "true", "X-By-Itself": "1" };
     const method = body ? "POST" : "GET";
     const signal = AbortSignal.timeout(20000);
@@ -18,7 +18,7 @@ async function ask(url, body) {
   }
 }
 
-// The body of the inbox's first page, for whoever is signed in by now; null if it does not come.
+// The body of the inbox's first page, for whoever is signed in now; null if it cannot be loaded.
 async function firstPage() {
   const headers = { "X-By-Itself": "1" };
   const signal = AbortSignal.timeout(20000);

@@ -1,5 +1,5 @@
-// What is written and not yet sent stays in its tab, by conversation, until it is sent, its writer
-// signs out, or somebody else signs in.
+// Drafts: what is written in a tab is kept there, by conversation, until it is sent, its writer signs
+// out, or somebody else signs in.
 "use strict";
 
 (() => {
@@ -14,7 +14,7 @@
   }
 
   if (who) forget(`${DRAFTS}${who} `);
-  // Only once they are signed out, and the page to sign in comes: the server may be away, or refuse it.
+  // Forgotten only when the sign-in page has come: the server may be down, or refuse to sign out.
   document.addEventListener("submit", ({ target }) => {
     if (target.matches('[action*="/sign-out"]')) sessionStorage.setItem(LEAVING, "1");
   });
@@ -34,8 +34,8 @@
   const ownSubject = (draft) =>
     draft.subject?.trim() && draft.subject !== draft["offered.subject"] ? draft.subject : "";
 
-  // As one text that can be seen: a template that one of them fills can be chosen again. What was to
-  // leave later does not leave at once.
+  // Two drafts as one visible text, without a template (it can be chosen again). If either was to be
+  // sent later, both are.
   function joined(ours, theirs) {
     const both = { ...ours, template: "", begun: "" };
     if (!ours.send_at) Object.assign(both, { send_at: theirs.send_at, zone: theirs.zone });
@@ -46,7 +46,7 @@
     return { ...both, body: [...texts(ours), ...more, ...texts(theirs)].join("\n\n") };
   }
 
-  // A conversation was merged into another one: what waited in either waits there.
+  // If a conversation is merged into another one, its draft moves there.
   const draftOf = (conversation) => `${DRAFTS}${who} ${conversation}`;
   const waiting = (conversation) => JSON.parse(sessionStorage.getItem(draftOf(conversation)));
   function moved(was, now) {
@@ -56,12 +56,12 @@
     try {
       sessionStorage.setItem(draftOf(now), JSON.stringify(ours ? joined(ours, theirs) : theirs));
       sessionStorage.removeItem(draftOf(was));
-    } catch { /* there is no room: each stays where it is */ }
+    } catch { /* the storage is full: both drafts stay where they are */ }
   }
   const middle = document.querySelector("[data-conversation]");
   const composer = () => document.getElementById("composer");
   let here = middle?.dataset.conversation;
-  const merges = [];  // into a form whose answer is on its way nothing comes: it would be lost, or sent
+  const merges = [];  // they wait while a form is busy: a draft put into it would be lost, or sent
   function join() {
     if (composer()?.hasAttribute("aria-busy")) return;
     for (const { was, conversation } of merges.splice(0)) {
@@ -91,11 +91,12 @@
     if (before?.begun && `${texts(before)}` === `${texts(now)}`) now.begun = before.begun;
     try {
       if (isWritten()) return sessionStorage.setItem(draft(), JSON.stringify(now));
-    } catch { /* there is no room: nothing is better than what it was some time ago */ }
+    } catch { /* the storage is full: no draft is better than an old one */ }
     sessionStorage.removeItem(draft());
   }
 
-  // What was left as it was offered may be something else by now; a time means the zone it was typed in.
+  // Fields that were left as offered are not restored: something else may be offered by now. Nor is the
+  // zone without a time.
   function chosen(kept) {
     for (const name of ["to", "from", "subject"]) {
       if (kept[name] === kept[`offered.${name}`]) delete kept[name];
@@ -106,10 +107,10 @@
     return kept;
   }
 
-  // The page's later scripts hear of its requests, too.
+  // Requests wait for this, so that the page's later scripts hear of them, too.
   const ready = new Promise((done) => document.addEventListener("DOMContentLoaded", done));
 
-  // With its key: a message whose answer was lost is not sent twice.
+  // The key is restored, too: a message whose answer was lost is not sent twice.
   function giveBack(kept) {
     const form = composer();
     const { channel, template } = form.elements;
@@ -119,7 +120,7 @@
       const value = kept[field.name];
       if (value === undefined) continue;
       const isThere = !field.options || [...field.options].some((option) => option.value === value);
-      // Of the channel whose form is asked for: should that not come, this one carries it.
+      // The form that has this template is requested; in case it does not come, this form keeps the choice.
       const isToCome = field.name === "template" && channel.value === kept.channel;
       if (!isThere && isToCome) field.add(new Option("The chosen template", value));
       if (isThere || isToCome) field.value = value;
@@ -127,7 +128,7 @@
     form.querySelector(".its-zone").textContent = form.elements.zone.value;
     form.querySelector(".more-fields").open ||= Boolean(kept.send_at || kept.to || kept.from);
     if (!isOther) return;
-    // Its own form is asked for. Meanwhile this one carries what it has no field for.
+    // The draft's own form is requested. Meanwhile hidden fields keep what this form has no field for.
     for (const [name, value] of Object.entries(kept)) {
       const field = Object.assign(document.createElement("input"), { type: "hidden", name, value });
       if (!form.elements[name]) form.append(field);
@@ -141,8 +142,8 @@
     if (kept) giveBack(chosen(JSON.parse(kept)));
   }
 
-  // Somebody may have begun to write to the lead or client before anything was said.
-  // One who was linked by mistake has it back.
+  // A draft may have been begun on the page of the lead or client, before there was a conversation. If
+  // they were linked to this conversation by mistake, and are not any more, the draft moves back.
   const { was, lead, client } = middle.dataset;
   const begun = waiting(here)?.begun;
   if (begun && ![lead, client].includes(begun)) moved(here, begun);
@@ -156,7 +157,7 @@
     if (detail.target.id === "composer") keep();
   });
   document.body.addEventListener("htmx:afterRequest", ({ detail }) => {
-    // The first message to somebody leads on to the conversation that it has begun.
+    // The first message to somebody redirects to the conversation that it has begun.
     const next = detail.target?.id === "composer" && detail.xhr.getResponseHeader("HX-Redirect");
     if (/[?&]done=(sent|later)/.test(next)) sessionStorage.removeItem(draft());
     setTimeout(join);

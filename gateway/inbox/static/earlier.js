@@ -1,5 +1,5 @@
-// What comes when somebody asks for it: earlier messages, above, which leave what is read where it is,
-// further rows of the list, and an e-mail's pictures. Everything works without it.
+// What is loaded on request: earlier messages (the text being read does not move), further rows of the
+// list, and an e-mail's pictures. Everything works without it.
 "use strict";
 
 (() => {
@@ -7,9 +7,9 @@
   const messages = document.getElementById("messages");
 
   document.addEventListener("click", (event) => {
-    if (event.target.closest(".more[hx-get] a")) event.preventDefault();  // htmx asks for them
+    if (event.target.closest(".more[hx-get] a")) event.preventDefault();  // htmx loads them
   });
-  let isEarlierAsked = false;  // by the link, which the answer replaces
+  let isEarlierAsked = false;  // the focus was on the link, which the answer replaces
   document.body.addEventListener("htmx:beforeSwap", (event) => {
     if (!event.target.closest?.("#messages > .more")) return;
     scroll.dataset.before = scroll.scrollHeight - scroll.scrollTop;
@@ -20,14 +20,14 @@
     scroll.scrollTop = scroll.scrollHeight - Number(scroll.dataset.before);
     delete scroll.dataset.before;
     if (isEarlierAsked && !document.getElementById("earlier")) scroll.focus({ preventScroll: true });
-    const seen = new Set();  // a day that begins above continues below
+    const seen = new Set();  // a day that now begins further up has a second heading below
     for (const day of messages.querySelectorAll(".day")) {
       if (seen.has(day.dataset.day)) day.remove();
       seen.add(day.dataset.day);
     }
   });
 
-  // An e-mail's pictures from elsewhere, in its own frame.
+  // Loads an e-mail's remote pictures, in its own frame.
   document.addEventListener("click", (event) => {
     const link = event.target.closest("[data-remote]");
     if (!link) return;

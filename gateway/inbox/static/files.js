@@ -1,4 +1,4 @@
-// Chosen files: the server cannot give them back to a form. Everything works without it.
+// Keeps the files that were chosen: a form from the server comes without them. Everything works without it.
 "use strict";
 
 (() => {
@@ -7,17 +7,17 @@
   document.addEventListener("change", ({ target }) => { if (target === field()) chosen = target.files; });
   document.body.addEventListener("sent", () => { chosen = null; });
 
-  // The form comes anew: with an error, for another channel, or, once its message is sent, empty.
+  // The form is replaced: with an error, for another channel, or, once its message is sent, empty.
   document.body.addEventListener("htmx:afterSwap", ({ detail: { xhr } }) => {
     const isSent = xhr.getResponseHeader("HX-Trigger-After-Settle") === "sent";
     if (chosen?.length && !isSent && field()) field().files = chosen;
   });
 
-  // They may take longer than any other request.
+  // Uploads may take longer than any other request.
   document.body.addEventListener("htmx:configRequest", ({ detail }) => {
     if (detail.elt.closest?.("#composer") && field()?.files.length) detail.timeout = 600000;
   });
 
-  // Nor does a browser give them back to a page.
+  // The browser does not restore them either: it asks before the page is left.
   window.addEventListener("beforeunload", (event) => { if (chosen?.length) event.preventDefault(); });
 })();

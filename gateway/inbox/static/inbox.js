@@ -1,4 +1,4 @@
-// What the inbox does in the browser besides htmx. Everything works without it.
+// What every page of the inbox does besides htmx. Everything works without it.
 "use strict";
 
 (() => {
@@ -13,7 +13,7 @@
       (location.protocol === "https:" ? "; secure" : "");
   }
 
-  // What was done is said once: not again to who reloads the page, or comes back to it.
+  // The notice of what was done is shown once: not again after a reload, or after going back.
   const here = new URL(location.href);
   if (here.searchParams.has("done")) {
     here.searchParams.delete("done");
@@ -22,7 +22,7 @@
 
   // A notice of an error is closed by its button, or with Escape.
   const problem = document.getElementById("problem");
-  const failed = new Set();  // what asked in vain, and has not been answered since
+  const failed = new Set();  // whose last request failed
   function close() {
     problem.replaceChildren();
     failed.clear();
@@ -42,13 +42,13 @@
     }
   });
 
-  // What a page asks for by itself is no use of its session.
+  // Requests that a page makes by itself must not keep its session alive.
   body.addEventListener("htmx:configRequest", ({ detail }) => {
     if (!detail.triggeringEvent?.isTrusted) detail.headers["X-By-Itself"] = "1";
   });
 
-  // Somebody who was signed out signs in in another tab, and continues here: when they come back, or,
-  // where they have not been away, when something was refused because the page is older than that.
+  // Somebody who was signed out may sign in in another tab, and go on here. The page takes over the new
+  // session when they come back to it, or when a request was refused because the page is older.
   async function renew() {
     const older = problem.querySelector("[data-older]");
     if (document.hidden || !(older || problem.querySelector("[data-signed-out]"))) return;
@@ -58,7 +58,7 @@
     body.setAttribute("hx-headers", headers);
     const token = JSON.parse(headers)["X-CSRF-Token"];
     for (const field of document.querySelectorAll('input[name="csrf"]')) field.value = token;
-    if (older) older.removeAttribute("data-older");  // it says to try again, and now that helps
+    if (older) older.removeAttribute("data-older");  // it stays: it says to try again, which works now
     else close();
     document.dispatchEvent(new Event("renewed"));
   }
@@ -66,12 +66,12 @@
   document.addEventListener("visibilitychange", renew);
   body.addEventListener("htmx:afterSwap", () => { if (problem.querySelector("[data-older]")) renew(); });
 
-  // What says that something was refused stays until everything that failed has been answered: other
-  // answers do not mean that what was written is sent, nor does its form for another channel.
+  // The notice of a refusal stays until everything that failed has been answered: answers to other
+  // requests do not mean that the message is sent, nor does the form for another channel.
   const refusal = () => problem.querySelector(".notice.bad:not([data-signed-out])");
   const asker = ({ requestConfig: { elt } }) => (elt.id === "composer" ? elt.id : elt);
   body.addEventListener("htmx:responseError", ({ detail }) => failed.add(asker(detail)));
-  // The server was not reached at all, so htmx has nothing to show.
+  // If the server was not reached at all, htmx has nothing to show.
   for (const name of ["htmx:sendError", "htmx:timeout"]) {
     body.addEventListener(name, ({ detail }) => {
       failed.add(asker(detail));
@@ -84,13 +84,13 @@
     });
   }
   body.addEventListener("htmx:afterRequest", ({ detail }) => {
-    // A form that is to be put right (422) says itself what is wrong.
+    // A form that must be corrected (422) says itself what is wrong.
     if (!detail.successful && detail.xhr.status !== 422) return;
     failed.delete(asker(detail));
     if (![...failed].some((each) => each === "composer" || each.isConnected)) refusal()?.remove();
   });
 
-  // A button that asks first, where a separate page would be too much.
+  // Buttons with `data-ask` ask first, if a separate page would be too much.
   document.addEventListener("submit", (event) => {
     const question = event.submitter?.dataset.ask;
     if (question && !window.confirm(question)) event.preventDefault();
@@ -104,6 +104,6 @@
     form.dataset.sent = "1";
     const allow = () => delete form.dataset.sent;
     window.addEventListener("pageshow", allow, { once: true });
-    setTimeout(allow, 5000);  // the page may stay: somebody presses Stop, or is asked and stays
+    setTimeout(allow, 5000);  // the page may stay: somebody presses Stop, or chooses not to leave
   });
 })();

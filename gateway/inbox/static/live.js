@@ -1,4 +1,4 @@
-// The stream of events: the page gets each of them as a "told" event.
+// The stream of events from the server: each is passed on to the page as a "told" event.
 "use strict";
 
 (() => {
@@ -6,8 +6,8 @@
   let after = document.getElementById("rows").dataset.after;
   const tell = (detail) => document.dispatchEvent(new CustomEvent("told", { detail }));
 
-  // Over HTTP/1.1 a browser has six connections to a host for all its windows: three visible windows
-  // hold one each, and the others ask every few seconds. A seat that becomes free is taken.
+  // Over HTTP/1.1 a browser opens six connections to a host, for all its windows. So three visible
+  // windows keep one each (a seat), and the others poll every few seconds until a seat is free.
   const SEATS = 3;
   let leave = null;
   async function isSeated() {
@@ -26,8 +26,8 @@
     });
   }
 
-  // After any answer but a stream (from a proxy while the gateway restarts) the browser never asks
-  // again. So it is done here, from the last position, and the page says so meanwhile.
+  // After any answer but a stream (from a proxy while the gateway restarts) the browser does not
+  // reconnect. So this does, from the last position; until then the page shows a notice.
   let events = null;
   let isBeginning = false;
   let pause = 1000;
@@ -38,7 +38,7 @@
     const isOpen = await isSeated();
     isBeginning = false;
     if (document.hidden) return hush();
-    const look = isOpen ? "" : "&look=1";  // it ends by itself, and the browser asks again
+    const look = isOpen ? "" : "&look=1";  // the server ends the stream, and the browser reconnects
     const stream = events = new EventSource(`${base}/live?after=${encodeURIComponent(after)}${look}`);
     stream.onopen = () => { pause = 1000; document.getElementById("deaf")?.remove(); };
     stream.onerror = async () => {
@@ -46,8 +46,8 @@
       if (stream.readyState === EventSource.CLOSED) {
         events = null;
         sayDeaf();
-        tell({ type: "look" });  // shows it if nobody is signed in any more
-        setTimeout(hear, pause * (0.5 + Math.random()));  // not all pages at once
+        tell({ type: "look" });  // shows whether nobody is signed in any more
+        setTimeout(hear, pause * (0.5 + Math.random()));  // so that not all pages reconnect at once
         pause = Math.min(pause * 2, 60000);
       } else if (!isOpen && await isSeated()) {
         if (stream === events) hush(false);
@@ -68,8 +68,8 @@
     leave = null;
   }
 
-  // Hidden pages leave their connections to those that somebody opens, and check now and then what is
-  // unread. When they are visible again, they are told what they missed.
+  // Hidden pages give up their connection, and refresh the list now and then. When they are visible
+  // again, they get the events that they missed.
   let away = 0;
   let looking = 0;
   function rest() {
@@ -84,8 +84,8 @@
   window.addEventListener("pagehide", () => hush());
   document.addEventListener("renewed", () => { pause = 1000; hear(); });
 
-  // A page from the browser's back/forward cache comes back as it was left, with what is written on it;
-  // but not if nobody, or somebody else, is signed in.
+  // A page from the browser's back/forward cache comes back as it was left, with what is written on it.
+  // It is reloaded if nobody, or somebody else, is signed in.
   window.addEventListener("pageshow", async (event) => {
     if (!event.persisted) return;
     const page = await firstPage();
@@ -96,13 +96,13 @@
 
   function sayDeaf() {
     const problem = document.getElementById("problem");
-    if (problem.querySelector("[data-signed-out]")) return;  // that is why, and renew() waits for it
+    if (problem.querySelector("[data-signed-out]")) return;  // that notice explains it, and renew() needs it
     const notice = document.createElement("p");
     notice.id = "deaf";
     notice.className = "notice warn";
     notice.textContent = "New messages are not arriving just now; trying again. If this stays, reload the page.";
     document.getElementById("deaf")?.remove();
-    problem.append(notice);  // what was refused is so still
+    problem.append(notice);  // the notice of a refusal stays
   }
   if (document.hidden) rest(); else hear();
 })();

@@ -1,4 +1,4 @@
-// Open conversations: what is new appears by itself. Everything works without it.
+// The list and the open conversation: what is new appears by itself. Everything works without it.
 "use strict";
 
 (() => {
@@ -12,7 +12,7 @@
   const title = document.title.replace(/^\(\d+\+?\) /, "");
   document.documentElement.classList.add("has-js");
 
-  // ------------------------------------------------------------- what is unread, and where one is
+  // ------------------------------------------------------------- what is unread, and scrolling
 
   function showUnread(count) {
     document.title = (count ? `(${count >= 100 ? "99+" : count}) ` : "") + title;
@@ -21,7 +21,7 @@
   const isAtEnd = () => scroll && scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 120;
   const toEnd = () => { if (scroll) scroll.scrollTop = scroll.scrollHeight; };
 
-  // What comes after the newest message on the page is neither read nor closed from here.
+  // The newest message on the page: the server marks nothing as read, and closes nothing, beyond it.
   const seen = () => [...messages.querySelectorAll("li.message")].pop()?.id.slice(2) ?? "";
 
   function noteSeen() {
@@ -34,7 +34,7 @@
     if (!middle || isMarked || !below.hidden || document.hidden || !document.hasFocus()) return;
     isMarked = true;
     const answer = await ask(middle.dataset.read, new URLSearchParams({ do: "read", seen: seen() }));
-    if (typeof answer !== "string") {  // until somebody looks at the page again
+    if (typeof answer !== "string") {  // tried again when somebody looks at the page again
       isMarked = false;
       return;
     }
@@ -57,8 +57,8 @@
     new ResizeObserver(() => { if (follows) toEnd(); }).observe(scroll);
     toEnd();
   }
-  // Who reads what is further up is told that there is more below, and has not read that yet.
-  // Where later ones are not on the page, a link leads to them.
+  // A button says that there are new messages below to somebody who has scrolled up; they are unread
+  // until then. If later messages are not on the page (`isPast`), it is a link to them.
   const below = document.getElementById("below");
   const isPast = () => middle?.dataset.past !== undefined;
   below?.addEventListener("click", () => { if (!isPast()) { toEnd(); scroll.focus({ preventScroll: true }); } });
@@ -67,7 +67,7 @@
     below.hidden = true;
     markRead();
   }, { passive: true });
-  // Nor has who was led to a message further up.
+  // The same if the page was opened at a message further up.
   window.addEventListener("load", () => { if (location.hash && !isMarked && !isAtEnd()) below.hidden = false; markRead(); });
   window.addEventListener("focus", markRead);
   document.addEventListener("visibilitychange", markRead);
@@ -79,7 +79,7 @@
   let isAsking = false;
   let listed = searched();  // the search that the list on the page was made for
 
-  // One request at a time, and at most one a second: news must not postpone it for ever.
+  // One request at a time, and at most one a second; more events do not postpone it.
   async function refreshList() {
     isAsked = true;
     if (isAsking) return;
@@ -91,18 +91,18 @@
         const query = searched();
         const answer = await ask(`${base}?${query}`);
         if (answer === undefined) setTimeout(refreshList, 5000);
-        else if (answer && query === searched() && isOurs(answer)) showList(answer, query);  // otherwise another answer comes
+        else if (answer && query === searched() && isOurs(answer)) showList(answer, query);  // not for old filters
       }
     } finally {
       isAsking = false;
     }
   }
 
-  // In another tab somebody else may have signed in: nothing of theirs is shown here.
+  // Somebody else may have signed in in another tab: their list is not shown here.
   function isOurs(answer) {
     if (answer.includes(`data-who="${document.body.dataset.who}"`)) return true;
     const problem = document.getElementById("problem");
-    if (problem.querySelector("[data-signed-out]")) return false;  // which is still true
+    if (problem.querySelector("[data-signed-out]")) return false;  // that notice is still true
     problem.innerHTML = '<div class="notice bad" data-signed-out>'
       + "<strong>Somebody else has signed in</strong><p>That was in another tab. What you have written"
       + " stays here: sign in again beside this page, and come back to it. Or reload it, and go on as"
@@ -128,7 +128,7 @@
     sayWhoWrote();
   }
 
-  // The answer is the first page: pages loaded after it stay, with the link to the next.
+  // The answer is the first page of the list: rows loaded after it stay, with the link to the next page.
   function keepFurther(before) {
     const more = rows.querySelector("ul > .more");
     if (!more || before.length < rows.querySelectorAll("ul > li").length) return;
@@ -137,8 +137,8 @@
       || (Number(each.dataset.at) <= end && !document.getElementById(each.id)));
     more.replaceWith(...further);
   }
-  // The page's address has the filters, too: forms lead back by it, and so does the browser. Where it
-  // ends before the latest messages, it says so still.
+  // The page's address gets the filters, too: forms lead back to it, and so does the browser. If the
+  // page does not have the latest messages, `at` or `cursor` stays in it.
   document.body.addEventListener("htmx:afterSwap", (event) => {
     if (event.detail.target !== rows) return;
     listed = searched();
@@ -169,7 +169,7 @@
     const turn = (turns.get(id) ?? 0) + 1;
     turns.set(id, turn);
     const answer = await ask(`${base}/m/${id}`);
-    if (turns.get(id) !== turn) return;  // the answer to a later request counts
+    if (turns.get(id) !== turn) return;  // a later request for it was made
     if (answer === undefined && tries < 5) setTimeout(() => later(id, isNew, tries + 1), 2000 * (tries + 1));
     if (!answer) return;
     const holder = document.createElement("template");
@@ -178,7 +178,7 @@
     const known = document.getElementById(`m-${id}`);
     const follow = isAtEnd();
     const playing = [...(known?.querySelectorAll("audio, video") ?? [])].find((each) => !each.paused);
-    if (playing) {  // replacing it would stop it
+    if (playing) {  // replacing the message would stop it
       playing.addEventListener("pause", () => later(id, false), { once: true });
       return;
     }
@@ -205,11 +205,11 @@
       said.textContent = `New message: ${text ? text.slice(0, 200) : "no text"}`;
     } else if (item.classList.contains("failed") && !known?.classList.contains("failed")) {
       said.textContent = "A message was not delivered.";
-      document.querySelector(".middle .notice.good")?.remove();  // it may speak of this one
+      document.querySelector(".middle .notice.good")?.remove();  // it may be about this message
     }
   }
 
-  // In order of time: news may be about a message that is further up, or not loaded yet.
+  // In order of time: the message may belong further up. If it is older than the loaded ones, it is left out.
   function place(item) {
     const all = [...messages.querySelectorAll("li.message")];
     const at = all.findIndex((each) => Number(each.dataset.at) > Number(item.dataset.at));
@@ -246,8 +246,8 @@
     refreshList();
   }, 30000);
 
-  // News about one message come close together, and only the last is shown. Two messages are fetched at
-  // a time: a browser with thousands of requests under way would not react to its user.
+  // Events about one message come close together: it is fetched once for them. Two messages are fetched
+  // at a time: a browser with thousands of open requests would not react to its user.
   const pending = new Map();
   let lanes = 0;
   function later(id, isNew, tries = 0) {
@@ -269,7 +269,7 @@
     }
   }
 
-  // It was merged into another one, or another one into it: from here on both are shown.
+  // The open conversation was merged into another one, or another one into it: show both together.
   async function merge(one) {
     conversation = one;
     messages.innerHTML = await ask(`${base}/c/${one}`) || messages.innerHTML;
@@ -283,7 +283,7 @@
 
   document.addEventListener("told", ({ detail: told }) => {
     if (typeof told.unread === "number") showUnread(told.unread);
-    if (told.type === "unread") return;  // the event itself was told before, without the count
+    if (told.type === "unread") return;  // only the count: the events themselves came before
     refreshList();
     if (told.was && conversation && [told.was, told.conversation].includes(conversation)) merge(told.conversation);
     const isNew = told.type === "message.received";
@@ -291,8 +291,8 @@
     if (told.message && told.conversation === conversation) {
       later(told.message, isNew);
       if (!isNew) return;
-      isMarked = false;  // and read once it is shown
-      // Once they write, WhatsApp accepts free text to them again.
+      isMarked = false;  // marked as read once the message is shown
+      // A message from them opens WhatsApp's window: free text is accepted again.
       if (document.querySelector("#body[disabled]")) htmx.trigger("#by-channel", "change");
       document.dispatchEvent(new Event("heard"));
     }

@@ -8,7 +8,7 @@
 
   function toWriting() {
     const form = document.getElementById("composer");
-    // WhatsApp may accept only a template.
+    // The text is disabled while WhatsApp accepts only a template.
     const place = form?.querySelector("textarea:not([disabled])") ?? form?.querySelector('select[name="template"]');
     place?.focus();
   }
@@ -25,13 +25,13 @@
   const CHOSEN = "select[name=to], select[name=from]";
   const asked = (form) => form.querySelectorAll(`${TYPED}, ${CHOSEN}`);
 
-  // For screen readers; and keeps what somebody goes on writing while a message is being sent, which
-  // would be lost over a slow network.
-  const waiting = new Map();  // busy elements by request: afterwards they may be gone from the page
+  // Marks what is busy, for screen readers. While a message is being sent, its fields are read-only:
+  // over a slow network, anything written meanwhile would be lost.
+  const waiting = new Map();  // by request: after it, the elements may no longer be on the page
   document.body.addEventListener("htmx:beforeRequest", ({ detail: { xhr, elt, target, requestConfig } }) => {
     if (!target || target.id === "measure") return;
     const isSending = elt.id === "composer" && requestConfig.parameters.do === "send";
-    if (isSending) document.querySelector(".middle .notice.good")?.remove();  // it speaks of the one before
+    if (isSending) document.querySelector(".middle .notice.good")?.remove();  // it is about the last message
     const fields = isSending ? [...elt.querySelectorAll(TYPED)] : [];
     for (const field of fields) field.readOnly = true;
     const place = target.closest("#messages, #rows, #composer");
@@ -46,7 +46,7 @@
     for (const field of fields) field.readOnly = false;
   });
 
-  // One request for the form is under way: the latest, but nothing interrupts a message being sent.
+  // The form has one request at a time: the latest one, which aborts an earlier one unless that sends.
   document.body.addEventListener("htmx:confirm", (event) => {
     const { target } = event.detail;
     if (target?.id !== "composer") return;
@@ -56,8 +56,8 @@
     }
   });
 
-  // When the form comes back, with an error or for another channel, it does not know what was typed
-  // or chosen since.
+  // When the form comes back, with an error or for another channel, it lacks what was typed or chosen
+  // since the request.
   let before = null;
   document.body.addEventListener("htmx:beforeSwap", (event) => {
     const { target: form, xhr } = event.detail;
@@ -84,8 +84,8 @@
     before = null;
   });
 
-  // They are answered where they wrote from last, whatever is being written, unless its writer chose
-  // another number.
+  // A reply goes to the address that they wrote from last, even if it was begun before, unless its
+  // writer chose another one.
   let turns = 0;
   async function follow(tries = 0) {
     const turn = ++turns;
@@ -93,7 +93,7 @@
     if (!select) return;
     const channel = select.value;
     const answer = await ask(select.getAttribute("hx-post"), new URLSearchParams({ channel }));
-    if (turn !== turns) return;  // the answer to a later request counts
+    if (turn !== turns) return;  // a later request was made
     if (answer === undefined && tries < 5) {
       setTimeout(() => { if (turn === turns) follow(tries + 1); }, 2000 * (tries + 1));
     }
@@ -102,8 +102,8 @@
     holder.innerHTML = answer;
     const fresh = (name) => holder.content.querySelector(`select[name="${name}"]`);
     const { elements } = document.getElementById("composer");
-    if (elements.channel?.value !== channel) return follow();  // another was chosen meanwhile
-    if (fresh("channel")?.value !== channel) return;  // they cannot be written to there any more
+    if (elements.channel?.value !== channel) return follow();  // another channel was chosen meanwhile
+    if (fresh("channel")?.value !== channel) return;  // they cannot be reached on it any more
     for (const name of ["to", "from"]) {
       const field = elements[name];
       const offered = elements[`offered.${name}`];

@@ -1,9 +1,9 @@
-"""Conversations in the inbox: the list, the thread, the contact, and what is written there.
+"""Conversations in the inbox: the list, the thread, the contact, and writing messages.
 
-listing   which conversations there are            page    the three panes together
-thread    what was said, as it is shown (view)     contact who it is with, and what is done of it
-begin     the page of somebody with whom nothing was said yet (person: who, and where reached)
-composer  what is about to be said                 composing  the form that it is written in
-files     media, and e-mails in their frames       actions read, canceled, sent again
-live      what changes while somebody looks
+listing   the list of conversations                page      the three panes together
+thread    the messages, as `view` shows them       contact   whom it is with, suppressions, merging
+begin     the page of a lead or client without a conversation (person: finding and reaching them)
+composer  previewing and sending a message         composing the form that it is written in
+files     media, and e-mails in their frames       actions   mark as read, cancel, send again
+live      events while a page is open              why       what happened to one message
 """

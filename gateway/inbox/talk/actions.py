@@ -54,9 +54,9 @@ async def cancel(visit: Visit) -> web.StreamResponse:
 
 
 async def retry(visit: Visit) -> web.StreamResponse:
-    """Send a failed message again: only once, however often and by whomever it is pressed.
+    """Send a failed message again, but only once, however often staff press the button.
 
-    If the message sent in its place was canceled, it can be sent once more.
+    If the new message was canceled, the failed one can be sent once more.
     """
     where = await thread.at(visit, visit.id)
     if not await _is_sent_again(visit):

@@ -1,4 +1,4 @@
-"""Beginning to write to a lead or client with whom nothing was said yet."""
+"""Writing the first message to a lead or client."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ async def find(visit: Visit) -> web.StreamResponse:
 
 
 async def show(visit: Visit) -> web.StreamResponse:
-    """The empty history with a lead or client; their conversation, where they have one."""
+    """The page for the first message to a lead or client; redirects if they have a conversation."""
     async with visit.services.database.as_caller(visit.staff) as db:
         row = await person.known(visit, db)
     if row["conversation_id"] is not None:
@@ -31,7 +31,7 @@ async def show(visit: Visit) -> web.StreamResponse:
 async def whole(
     visit: Visit, *, status: int = 200, compose: composing.Composing | None = None
 ) -> web.Response:
-    """The page of somebody to whom nobody has written yet, with what is being written."""
+    """The page of a lead or client without a conversation, with what is being written."""
     organization_id = visit.staff.organization_id
     listed = await listing.context(visit)
     async with visit.services.database.as_caller(visit.staff) as db:

@@ -40,11 +40,11 @@ FIELDS = (
 
 
 class _UsedError(Exception):
-    """The form was sent before, and after going back something else was typed into it."""
+    """The form was sent before with other contents: somebody went back and changed it."""
 
 
 class _MeanwhileError(Exception):
-    """Nothing had been said with them when the form was made, and now something has."""
+    """The lead or client had no conversation when the form was made, and has one now."""
 
     def __init__(self, conversation_id: UUID) -> None:
         super().__init__("they have a conversation by now")
@@ -52,7 +52,7 @@ class _MeanwhileError(Exception):
 
 
 class _ChangedError(Exception):
-    """The template says something else than it did when it was shown."""
+    """The template's text has changed since it was shown."""
 
 
 async def part(visit: Visit) -> web.StreamResponse:
@@ -82,7 +82,7 @@ async def reply(visit: Visit) -> web.StreamResponse:
             all="was sent already, with a different text: send this one, too, if you mean to"
         )
     except _MeanwhileError as error:
-        if visit.is_fragment:  # what was written goes along
+        if visit.is_fragment:  # drafts.js moves the draft there
             return listing.back(visit, f"/c/{error.conversation_id}", done="meanwhile")
         errors = Findings(all="was not sent: they have a conversation by now, write to them there")
     except _ChangedError:
@@ -125,7 +125,7 @@ async def _form(
 async def _sent(visit: Visit, typed: Typed) -> web.StreamResponse:
     row, request, files = await _request(visit, typed)
     services = visit.services
-    # Not by where: a draft whose answer was lost goes along to the conversation that it began.
+    # Without the path: if the answer was lost, the draft moves to the conversation that it began.
     digest = digest_of(visit.staff, "inbox", [typed.as_json(visit.clock.zone), files])
     key = Idempotency(
         key=f"inbox:{typed.key or new_id()}",
@@ -133,7 +133,7 @@ async def _sent(visit: Visit, typed: Typed) -> web.StreamResponse:
         answer=lambda results: as_json_bytes(sent_answer(results)),
     )
     answer: Replayed | Sequence[Result] | None = await _replayed(visit, key)
-    if answer is None:  # else it was sent in time
+    if answer is None:  # otherwise it was sent before, when all of this was in order
         typed.must_be_to_come(visit.clock.zone)
         if row["id"] is None and row["conversation_id"] is not None:
             raise _MeanwhileError(row["conversation_id"])
@@ -149,7 +149,7 @@ async def _sent(visit: Visit, typed: Typed) -> web.StreamResponse:
                 visit.staff, [sending], key, conversation_id=row["id"] or placing.BEGINS
             )
         except Problem:
-            answer = await _replayed(visit, key)  # this very form was quicker, or somebody else
+            answer = await _replayed(visit, key)  # the form may have been sent twice at once
             if answer is None:
                 raise
     done = "later" if request.send_at and request.send_at > datetime.now(UTC) else "sent"
@@ -164,7 +164,7 @@ async def _sent(visit: Visit, typed: Typed) -> web.StreamResponse:
 
 
 async def _replayed(visit: Visit, key: Idempotency) -> Replayed | None:
-    """The answer to this form, where it was sent before."""
+    """The answer to this form if it was sent before; raises `_UsedError` if it was different."""
     try:
         return await visit.services.accepting.recall(visit.staff, key)
     except Problem:
@@ -172,7 +172,7 @@ async def _replayed(visit: Visit, key: Idempotency) -> Replayed | None:
 
 
 def _message_id(answer: Replayed | Sequence[Result]) -> UUID:
-    """The message that was sent now or before; raises its `Problem`."""
+    """The id of the message that was sent now or before; raises the `Problem` if it was refused."""
     if isinstance(answer, Replayed):
         return UUID(json.loads(answer.answer)["id"])
     (result,) = answer
@@ -182,13 +182,13 @@ def _message_id(answer: Replayed | Sequence[Result]) -> UUID:
 
 
 async def _is_changed(visit: Visit, db: Connection, sending: SendRequest, version: str) -> bool:
-    """Whether its template does not say any more what it did in this version."""
+    """Whether the template's text is no longer that of this version."""
     rows = await desk.templates(db, visit.staff.organization_id, sending.channel)
     return any(str(row["id"]) == sending.template and row["version"] != version for row in rows)
 
 
 async def _checked(visit: Visit, typed: Typed) -> tuple[Mapping[str, Any], Findings]:
-    """What would be sent, and what is wrong with that; raises `Problem` 422."""
+    """What would be sent, and its errors; raises `Problem` 422."""
     row, request, _ = await _request(visit, typed)
     typed.must_be_to_come(visit.clock.zone)
     async with visit.services.database.as_caller(visit.staff) as db:

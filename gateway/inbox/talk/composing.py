@@ -1,4 +1,4 @@
-"""The form that a message is written in, as it stands: what can be chosen, and what is typed."""
+"""The state of the form in which a message is written: what can be chosen, and what is typed."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ TAKEN = {
 
 @dataclass(frozen=True, kw_only=True)
 class Composing:
-    """The form as it stands: the choices, what is typed, what is wrong with it.
+    """The state of the form: the choices, what is typed, what is wrong with it.
 
-    `window_until` is the end of WhatsApp's window, None if it is closed. With `key`, sending the
-    same form twice sends one message. `templates` are those that can be sent now; `template` may be
-    another one, that was chosen when it could be. `path` is the page's; `further` are addresses of
-    theirs under which nothing was said here yet.
+    `window_until` is the end of WhatsApp's window, None if it is closed. Because of `key`, sending
+    the same form twice sends one message. `templates` are those that can be sent now; `template`
+    may be another one, which could be sent when it was chosen. `path` is the page's; `further` are
+    the person's addresses that are in no conversation yet.
     """
 
     path: str
@@ -55,10 +55,11 @@ class Composing:
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether it goes another way than their last message came: that must be seen.
+        """Whether the message goes another way than their last one came: then `to` and `from` are
+        shown.
 
-        `begin` has taken out of `typed` what was left as it was offered. What was offered may be an
-        address that was not used yet, and the one of another lead or client than somebody thinks.
+        `begin` has removed from `typed` what was left as it was offered. An offered address may be
+        one that was not used yet, and may belong to another person than staff think.
         """
         theirs = self.their_addresses
         to = self.typed.to if self.typed.to in theirs else theirs[0]
@@ -88,12 +89,12 @@ async def begin(
     errors: Findings | None = None,
     checked: Mapping[str, Any] | None = None,
 ) -> Composing:
-    """The form of a conversation, empty or as it was typed."""
+    """The form of a conversation, empty or with what was typed."""
     organization_id = visit.staff.organization_id
     senders = await desk.senders(db, organization_id)
     further = await person.further(db, organization_id, row)
     possible = _possible([*row["addresses"], *further], senders)
-    # The channel of a page's query is the list's filter.
+    # In the query of a page, `channel` is a filter of the list.
     typed = (typed or replace(Typed.of(visit.request.query), channel="")).chosen
     last = await conversations.reply(db, organization_id, row["id"], None)
     channel = typed.channel if typed.channel in possible else ""
@@ -142,7 +143,7 @@ def _possible(theirs: list[str], senders: list[Row]) -> dict[str, list[str]]:
 
 
 def _default(possible: Mapping[str, list[str]], last: Row | None) -> str:
-    """The channel of their last message; a call is answered in writing where that is possible."""
+    """The channel of their last message; after a call, one for writing if there is one."""
     if last and last["channel"] in possible and last["channel"] != Channel.CALL:
         return str(last["channel"])
     order = (Channel.SMS, Channel.WHATSAPP, Channel.EMAIL, Channel.CALL)
@@ -155,5 +156,5 @@ def _first(options: list[str], one: str | None) -> list[str]:
 
 
 def _subject(last: Row | None) -> str:
-    """The subject of an e-mail that answers."""
+    """The subject of a reply by e-mail."""
     return replying.subject_of(last["subject"]) if last and last["subject"] else ""

@@ -1,4 +1,4 @@
-"""Who a conversation is with: names, addresses, suppressions, and how staff change them."""
+"""Whom a conversation is with: names, addresses, suppressions, and how staff change them."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ _LONGEST = 600
 
 
 async def context(visit: Visit, db: Connection, row: Row, further: Sequence[str]) -> dict[str, Any]:
-    """What the contact's pane shows; `further` are addresses that were not used yet."""
+    """What the contact's pane shows; `further` are addresses in no conversation yet."""
     theirs = [*row["addresses"], *further]
     organization_id = visit.staff.organization_id
     others = []
     if row["name"]:
         others = await desk.same_name(db, organization_id, row["id"], row["name"])
-    # The only address stays, but where some of its messages have gone elsewhere already.
+    # The only address stays, unless a merge has moved some of its messages elsewhere already.
     may_unlink = len(row["addresses"]) > 1 or bool(
         await conversations.merging_into(db, organization_id, row["id"])
     )
@@ -61,13 +61,13 @@ async def context(visit: Visit, db: Connection, row: Row, further: Sequence[str]
 
 
 async def cards(db: Connection, organization_id: UUID, row: Row) -> list[dict[str, Any]]:
-    """What is shown of the lead and of the client it is with."""
+    """What is shown of the conversation's lead and client."""
     found = [await _card(db, kind, organization_id, row[f"{kind}_id"]) for kind in person.KINDS]
     return [card for card in found if card]
 
 
 async def stops(visit: Visit, db: Connection, theirs: Sequence[str]) -> dict[str, Any]:
-    """Where somebody must not be written to, and what the form shows that says so."""
+    """The person's suppressions, and the choices of the form that adds one."""
     return {
         "suppressed": await suppressed(visit, db, theirs),
         "ways": _ways(theirs),
@@ -76,7 +76,7 @@ async def stops(visit: Visit, db: Connection, theirs: Sequence[str]) -> dict[str
 
 
 async def suppressed(visit: Visit, db: Connection, theirs: Sequence[str]) -> list[dict[str, Any]]:
-    """Where somebody with these addresses must not be written to, and why."""
+    """The suppressions of these addresses."""
     keys = sorted({key for address in theirs for key in _keys(address)})
     held = await suppressions.search(
         db,
@@ -91,7 +91,7 @@ async def suppressed(visit: Visit, db: Connection, theirs: Sequence[str]) -> lis
 
 
 async def ask_link(visit: Visit) -> web.StreamResponse:
-    """Search for the lead or client that it is with."""
+    """Search for the lead or client that a conversation is with."""
     q = person.asked(visit)
     async with visit.services.database.as_caller(visit.staff) as db:
         row = await thread.known(visit, db)
@@ -107,7 +107,7 @@ async def ask_link(visit: Visit) -> web.StreamResponse:
 
 
 async def link(visit: Visit) -> web.StreamResponse:
-    """Say which lead or client it is with, or that it is not."""
+    """Link a conversation to a lead or client, or remove that link."""
     form = await visit.form()
     async with visit.services.database.as_caller(visit.staff) as db:
         row = await thread.known(visit, db)
@@ -132,7 +132,7 @@ async def unlink(visit: Visit) -> web.StreamResponse:
     form = await visit.form()
     async with visit.services.database.as_caller(visit.staff) as db:
         row = await thread.known(visit, db)
-    # Not only one that it has: it may be apart already, but not yet with all of its messages.
+    # Not only addresses of this conversation: the address may have left it before its messages did.
     new = await placing.set_apart(
         visit.services.database, visit.staff, row["id"], storable(form.get("address", ""))
     )
@@ -142,7 +142,7 @@ async def unlink(visit: Visit) -> web.StreamResponse:
 
 
 async def ask_merge(visit: Visit) -> web.StreamResponse:
-    """Ask whether two conversations are really with one person."""
+    """Ask whether two conversations are really with the same person."""
     other = _uuid(visit.request.query.get("other", ""))
     async with visit.services.database.as_caller(visit.staff) as db:
         row = await thread.known(visit, db)
@@ -160,7 +160,7 @@ async def ask_merge(visit: Visit) -> web.StreamResponse:
 
 
 async def merge(visit: Visit) -> web.StreamResponse:
-    """Make another conversation part of this one."""
+    """Merge another conversation into this one."""
     form = await visit.form()
     async with visit.services.database.as_caller(visit.staff) as db:
         row = await thread.known(visit, db)
@@ -176,7 +176,7 @@ async def merge(visit: Visit) -> web.StreamResponse:
 
 
 async def suppress(visit: Visit) -> web.StreamResponse:
-    """Say that an address of the contact's must not be written to any more, and why."""
+    """Suppress one of the contact's addresses, with a reason."""
     form = await visit.form()
     async with visit.services.database.as_caller(visit.staff) as db:
         row = await thread.whom(visit, db)
@@ -251,7 +251,7 @@ def _fact(value: Any) -> Any:  # noqa: ANN401 - a column
 
 
 def _ways(theirs: Sequence[str]) -> list[tuple[str, str]]:
-    """Each channel with an address that it goes to; and the same in words."""
+    """Each channel with an address that it can be used with, as a form's value and in words."""
     return [
         (f"{channel} {address}", f"{CHANNELS[channel]}, {address}")
         for address in theirs

@@ -1,4 +1,4 @@
-"""Files of messages for a signed-in browser, and e-mails in a frame where nothing runs."""
+"""Files of messages for staff who are signed in, and e-mails in a frame without scripts."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from gateway.problems import Problem
 from gateway.store import media, messages
 from gateway.store.values import Row
 
-# Only what came with the mail: no scripts, no forms, nothing from elsewhere that would tell the
-# sender that it was opened.
+# Only what came with the mail: no scripts, no forms, nothing from other hosts, which would tell
+# the sender that the mail was opened.
 _ALONE = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _REMOTE = f"{_ALONE} https:"
-# A page opened by a link is not sandboxed: in our sandbox its scripts would not run.
+# A page that a link opens is not sandboxed, because its scripts must run.
 _FRAME = (
     "; base-uri 'none'; form-action 'none'; frame-ancestors 'self'; "
     "sandbox allow-popups allow-popups-to-escape-sandbox"
@@ -30,7 +30,7 @@ _PAGE = (
 
 
 async def file(visit: Visit) -> web.StreamResponse:
-    """A file, if the person who is signed in may see it."""
+    """A file, if whoever is signed in may see it."""
     async with visit.services.database.as_caller(visit.staff) as db:
         found = await media.get(db, visit.staff.organization_id, visit.id)
     if found is None:
@@ -39,7 +39,7 @@ async def file(visit: Visit) -> web.StreamResponse:
 
 
 async def text(visit: Visit) -> web.StreamResponse:
-    """The whole text of a message: a thread shows only the beginning of a very long one."""
+    """The whole text of a message: the thread shows only the beginning of a very long one."""
     return web.Response(
         text=(await _message(visit))["body"] or "",
         content_type="text/plain",
@@ -52,7 +52,7 @@ async def text(visit: Visit) -> web.StreamResponse:
 
 
 async def mail(visit: Visit) -> web.StreamResponse:
-    """The HTML of an e-mail; pictures from elsewhere only if `remote` asks for them."""
+    """The HTML of an e-mail; with pictures from other hosts only if `remote` is 1."""
     row = await _message(visit)
     if not row["html_body"]:
         raise Problem(404, "This message has no HTML.")

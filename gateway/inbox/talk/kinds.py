@@ -1,4 +1,4 @@
-"""What a message has besides its text: files, and details of WhatsApp and calls. Pure.
+"""What a message has besides its text: files, and details of WhatsApp and calls. Pure functions.
 
 All of it comes from strangers: anything that does not have the expected shape is left out.
 """
@@ -25,9 +25,9 @@ _LINES = 40
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class File:
-    """A file of a message: ours (`id`), to be fetched, given up (`reason`), or somewhere (`url`).
+    """A file of a message, which we keep (`id`) or which is somewhere else (`url`).
 
-    `show` is how it is shown: `image`, `audio`, `video` or `link`.
+    `reason` says why a file could not be fetched; `show` is `image`, `audio`, `video` or `link`.
     """
 
     id: UUID | None
@@ -46,7 +46,7 @@ def attachments(row: Mapping[str, Any]) -> list[Any]:
 
 
 def file_of(attachment: Any, media: Mapping[UUID, Mapping[str, Any]]) -> File:  # noqa: ANN401
-    """An attachment of a row, with the state of the file that we keep."""
+    """An attachment of a row; `media` has the states of the files that we keep."""
     given = attachment if isinstance(attachment, dict) else {}
     url = _text(given.get("url"))
     found = _OURS.search(url)
@@ -66,7 +66,7 @@ def file_of(attachment: Any, media: Mapping[UUID, Mapping[str, Any]]) -> File:  
 
 
 def media_ids(rows: Iterable[Mapping[str, Any]]) -> list[UUID]:
-    """The ids of our files that messages show."""
+    """The ids of the files of ours that these messages have."""
     found = (
         _OURS.search(_text(each.get("url")))
         for row in rows
@@ -77,7 +77,7 @@ def media_ids(rows: Iterable[Mapping[str, Any]]) -> list[UUID]:
 
 
 def details(channel: str, told: Mapping[str, Any], *, is_ours: bool) -> list[str]:
-    """Lines for what the text does not say."""
+    """Lines about what is not in the text."""
     if channel == "call":
         return _call(told, is_ours=is_ours)
     if channel == "whatsapp":
@@ -98,7 +98,7 @@ def _left_out(told: Mapping[str, Any]) -> list[str]:
 def _call(told: Mapping[str, Any], *, is_ours: bool) -> list[str]:
     lines = []
     digits = _text(told.get("digits"))
-    if digits and digits != "hangup":  # what Twilio says if no key ended a recording
+    if digits and digits != "hangup":  # Twilio's word for a recording that no key ended
         lines.append(f"They pressed {digits}" if is_ours else f"Pressed {digits}")
     seconds = told.get("duration")
     if isinstance(seconds, str) and _SECONDS.fullmatch(seconds):
@@ -149,7 +149,7 @@ def _nothing(_told: Mapping[str, Any]) -> list[str]:
 
 
 def _contacts(told: Mapping[str, Any]) -> list[str]:
-    """Whom somebody passed on, with their numbers."""
+    """The contacts that somebody sent, with their numbers."""
     lines = []
     for each in _objects(told.get("contacts")):
         name = each.get("name")
@@ -174,7 +174,7 @@ def _order(told: Mapping[str, Any]) -> list[str]:
 
 
 def _flow(told: Mapping[str, Any]) -> list[str]:
-    """What somebody filled into a form (a flow)."""
+    """What somebody entered into a form (a flow)."""
     answers = told.get("flow_response")
     given = answers.items() if isinstance(answers, dict) else ()
     lines = [
@@ -184,7 +184,7 @@ def _flow(told: Mapping[str, Any]) -> list[str]:
 
 
 def _chosen(told: Mapping[str, Any]) -> list[str]:
-    """The answers of a flow, or whether the business may call; a button's words are the text."""
+    """The answers of a flow, or whether we may call; the label of a button is in the text."""
     interactive = told.get("interactive")
     reply = interactive.get("call_permission_reply") if isinstance(interactive, dict) else None
     wish = _text(reply.get("response")) if isinstance(reply, dict) else ""
@@ -192,7 +192,7 @@ def _chosen(told: Mapping[str, Any]) -> list[str]:
 
 
 def _why_not(told: Mapping[str, Any]) -> list[str]:
-    """Why WhatsApp does not pass a message on, and where it may be read."""
+    """WhatsApp's words on a message that it does not pass on."""
     why = _text(told.get("error_message"))
     return [why] if why else []
 
@@ -206,7 +206,7 @@ _CONTENTS = {
 
 
 def _first(lines: list[str]) -> list[str]:
-    """As many lines as anybody reads, and how many more there are."""
+    """The first lines, and how many more there are."""
     more = len(lines) - _LINES
     return [*lines[:_LINES], f"and {more} more"] if more > 0 else lines
 
@@ -216,7 +216,7 @@ def _objects(value: object) -> list[Mapping[str, Any]]:
 
 
 def _said(value: object) -> str:
-    """A text, a number, or several, on one line."""
+    """One or several texts or numbers, on one line."""
     given = value[:_LINES] if isinstance(value, list) else [value]
     plain = [each for each in given if isinstance(each, (str, int, float))]
     return ", ".join(str(each)[:200] for each in plain)

@@ -1,4 +1,4 @@
-"""The list of conversations: filters from the query, rows as they are shown."""
+"""The list of conversations: its filters, from the query, and its rows."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Wanted:
 
     @property
     def chosen(self) -> dict[str, str]:
-        """The same filters as a query; those that are as they are at first are left out."""
+        """The same filters as a query, without those that have their default."""
         chosen = {
             "q": self.q,
             "channel": self.channel,
@@ -67,30 +67,30 @@ class Wanted:
 
     @property
     def query(self) -> str:
-        """The same for a link, with a ? before it if there is anything."""
+        """The same filters for a link: empty, or beginning with a question mark."""
         return self.query_with()
 
     def query_with(self, **more: object) -> str:
-        """The same with something else."""
+        """The same with further parameters."""
         chosen = {**self.chosen, **more}
         return f"?{urlencode(chosen)}" if chosen else ""
 
     @property
     def wider(self) -> Wanted | None:
-        """The same words among all conversations; None if they were looked for there."""
+        """The same words in all conversations; None if these filters are that wide already."""
         everywhere = Wanted(q=self.q, channel="", status="all", is_mine=False, is_unread=False)
         return everywhere if everywhere != self else None
 
     @property
     def begun(self) -> Wanted | None:
-        """As if the last word were the beginning of one; None if it cannot be."""
+        """The same with the last word as a prefix (`*`); None if it cannot be one."""
         last = self.q.rpartition(" ")[2].lower()
         if not last[-1:].isalnum() or last.startswith("-") or last == "or":
             return None
         return replace(self, q=f"{self.q[: _LONGEST - 1]}*")
 
     def filter(self, staff_id: UUID) -> ConversationFilter:
-        """As the store reads it; what is unread is looked for among the closed ones, too."""
+        """The filters for the store; unread conversations are shown even if they are closed."""
         is_any = self.status == "all" or (self.is_unread and self.status == "open")
         return ConversationFilter(
             channel=self.channel or None,
@@ -101,11 +101,11 @@ class Wanted:
 
 
 async def context(visit: Visit, cursor: Cursor | None = None) -> dict[str, Any]:
-    """What the list's templates show: its first page, or the one after a cursor."""
+    """What the list's templates need: its first page, or the one after a cursor."""
     wanted = Wanted.of(visit.request.query)
     organization_id = visit.staff.organization_id
     async with visit.services.database.as_caller(visit.staff) as db:
-        here = await live.here(db)  # the page is told of whatever happens from here on
+        here = await live.here(db)  # read first: the page gets all events from here on
     among, wrong = await _found(visit, wanted, cursor)
     async with visit.services.database.as_caller(visit.staff) as db:
         page = await conversations.search(
@@ -132,14 +132,14 @@ async def context(visit: Visit, cursor: Cursor | None = None) -> dict[str, Any]:
 
 
 def back(visit: Visit, path: str, **query: str) -> web.Response:
-    """Redirect from a form to a page that has the list, too, with the filters that it had there."""
+    """Redirect from a form to a page that has the list, with the filters that it had before."""
     return visit.redirect(path, **Wanted.of(visit.sent_from.query).chosen, **query)
 
 
 def name_of(row: Row) -> str:
-    """Who it is: the name, or the address, or that neither is known.
+    """The name of a conversation: the contact's name, else an address, else that both are unknown.
 
-    Strangers choose their names: one that looks like an address has to be theirs.
+    Strangers choose their names: one that looks like an address counts only if it is theirs.
     """
     name, theirs = in_order(row["name"] or ""), row["addresses"]
     if _addresses_in(name) - {each.lower() for each in theirs}:
@@ -148,7 +148,7 @@ def name_of(row: Row) -> str:
 
 
 def _addresses_in(name: str) -> set[str]:
-    """The e-mail addresses in a name; a number only where it is the whole name."""
+    """The e-mail addresses in a name; or the whole name if it is a phone number."""
     if _NUMBER.fullmatch(name):
         return {name.strip()}
     words = (word.strip("\"'.,:;[]") for word in re.split(r"[\s<>()]+", name.lower()))
@@ -174,7 +174,7 @@ def _row(visit: Visit, row: Row) -> dict[str, Any]:
 async def _found(
     visit: Visit, wanted: Wanted, cursor: Cursor | None
 ) -> tuple[list[UUID] | None, str]:
-    """The conversations that the words find (None: all), and what is wrong with the words."""
+    """The conversations that the words find (None: no words), and what is wrong with the words."""
     if not wanted.q:
         return None, ""
     try:

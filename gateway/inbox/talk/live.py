@@ -1,11 +1,11 @@
-"""What happens while a page is open, as server-sent events: which message, of which conversation.
+"""Server-sent events for open pages: which message of which conversation is new or has changed.
 
-The browser then asks for what it shows: so nothing is rendered in vain, and it only shows what the
-person who is signed in may see.
+The browser then requests what it shows: so nothing is rendered in vain, and only what the person
+who is signed in may see.
 
-When much happens, events come thirty times a second, to every open page. So the session is checked
-every three seconds, and unread conversations are counted once a second: with the first events after
-a silence, and separately after the last ones.
+At busy times events come thirty times a second, to every open page. So the session is checked only
+every three seconds, and unread conversations are counted at most once a second: with the first
+events after a silence, and once more after the last ones.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from gateway.web.event_stream import HEADERS, EventStream, beat
 
 _BEAT = 15.0
 _LOOK, _COUNT = 3.0, 1.0
-# Milliseconds. When a process restarts all pages are cut at once; they reconnect one after another.
+# Milliseconds until a browser reconnects: random, so that not all do at once after a restart.
 _RETRY, _NEXT_LOOK = (1000, 6000), (4000, 6000)
 
 
 async def events(visit: Visit) -> web.StreamResponse:
-    """Every event of the organization since the page was made, or after `Last-Event-ID`.
+    """The events of the organization since the page was made, or after `Last-Event-ID`.
 
-    With `look` it ends as soon as there is nothing more.
+    With `look`, the stream ends as soon as there are no more.
     """
     if visit.request.method == "HEAD":
-        return web.Response(headers=HEADERS)  # an answer without a body, which ends
+        return web.Response(headers=HEADERS)  # without a stream, which would not end
     live = visit.services.live
     async with live.watch(visit.staff, _after(visit), is_brief=True) as watcher:
         async with EventStream(visit.request) as stream:
@@ -52,11 +52,11 @@ async def events(visit: Visit) -> web.StreamResponse:
 
 
 async def _tell(visit: Visit, watcher: Watcher, stream: EventStream) -> None:
-    """Send what happens until the session has ended."""
+    """Send events until the session has ended."""
     look, count = _Pace(_LOOK), _Pace(_COUNT)
     while True:
         happened = await watcher.next(min(look.rest, count.rest))
-        look.want()  # in silence, too
+        look.want()  # also if nothing happens
         if happened:
             count.want()
         if look.is_due() and not await _is_here(visit):
@@ -69,14 +69,14 @@ async def _tell(visit: Visit, watcher: Watcher, stream: EventStream) -> None:
 
 
 async def _look(_visit: Visit, watcher: Watcher, stream: EventStream) -> None:
-    """Send what has happened and end: for a page that leaves its connection to others."""
+    """Send the events so far, and end: for a page that must not keep a connection."""
     while happened := await watcher.next(0):
         await stream.send(b"".join(_event(each, None) for each in happened))
     await stream.send(beat(watcher.position))
 
 
 class _Pace:
-    """Something wanted often: done at once the first time, then so many seconds apart."""
+    """Limits how often something is done: at once the first time, then so many seconds apart."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -84,12 +84,12 @@ class _Pace:
         self._next = 0.0
 
     def want(self) -> None:
-        """Ask for it: the next `is_due`, or a later one, grants it."""
+        """Ask for it: `is_due` will be true once its time has come."""
         self._is_wanted = True
 
     @property
     def rest(self) -> float:
-        """Seconds until it is due, if nobody asks for it before."""
+        """Seconds until it is due; if it is not wanted, those until the next beat."""
         return max(self._next - time.monotonic(), 0) if self._is_wanted else _BEAT
 
     def is_due(self) -> bool:
@@ -131,7 +131,7 @@ def _event(event: LiveEvent, unread: int | None) -> bytes:
         "conversation": event.row["conversation_id"] if is_message else event.row["id"],
     }
     if event.about != event.row["id"]:
-        told["was"] = event.about  # it was merged
+        told["was"] = event.about  # this conversation was merged into the other one
     return _told(event.position, told)
 
 

@@ -1,4 +1,4 @@
-"""The three panes: the list, the conversation, and who it is with."""
+"""The three panes: the list, the conversation, and the contact."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _DONE = {
 
 
 def done(visit: Visit) -> str | None:
-    """What was done on the page before, in words."""
+    """The notice of what was done on the page before."""
     return _DONE.get(visit.request.query.get("done", ""))
 
 
@@ -48,19 +48,20 @@ async def show(visit: Visit) -> web.StreamResponse:
             return visit.page("talk/days.html", row=row, **said)
     if row["id"] != visit.id:
         filters = listing.Wanted.of(visit.request.query).chosen
-        return visit.redirect(f"/c/{row['id']}", **filters, was=str(visit.id))  # it was merged
+        # It was merged into another one.
+        return visit.redirect(f"/c/{row['id']}", **filters, was=str(visit.id))
     return await whole(visit)
 
 
 async def found(visit: Visit) -> web.StreamResponse:
-    """Lead from the list to the latest message in which the words are that were looked for."""
+    """Redirect from the list to the latest message of a conversation that the words find."""
     wanted = listing.Wanted.of(visit.request.query)
     async with visit.services.database.as_caller(visit.staff) as db:
         row = await thread.known(visit, db)
         message_id = await thread.found(visit, db, row, wanted.q) if wanted.q else None
     query = wanted.chosen
     if row["id"] != visit.id:
-        query["was"] = str(visit.id)  # it was merged
+        query["was"] = str(visit.id)  # it was merged into another one
     path = f"/c/{row['id']}"
     if message_id is None:
         return visit.redirect(path, **query)
@@ -92,16 +93,16 @@ async def whole(
 
 
 async def message(visit: Visit) -> web.StreamResponse:
-    """One message as it appears in the thread: for what changes while the page is open."""
+    """One message as in the thread: requested when it changes while the page is open."""
     async with visit.services.database.as_caller(visit.staff) as db:
         shown = await thread.one(visit, db, visit.id)
     return visit.page("talk/one.html", message=shown)
 
 
 async def changed(visit: Visit, form: Mapping[str, str], changes: dict[str, Any]) -> bool:
-    """Change what staff may change of a conversation; False where it is not closed after all.
+    """Change a conversation; False if it was to be closed, but the contact has written meanwhile.
 
-    A page may be old by now, and says which message it shows as the newest (`seen`): what they have
+    The form says which message is the newest on its page (`seen`): anything that the contact has
     written since then stays unread, and keeps the conversation open.
     """
     organization_id = visit.staff.organization_id

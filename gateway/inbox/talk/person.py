@@ -1,4 +1,4 @@
-"""Leads and clients as staff write to them: found, and where they are reached."""
+"""Leads and clients: finding them, and the addresses at which staff can reach them."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def is_meant(visit: Visit) -> bool:
 
 
 async def known(visit: Visit, db: Connection) -> Row:
-    """The lead or client in the path, as a conversation that is still to begin (`id` None).
+    """The lead or client in the path, like a row of a conversation that has not begun (`id` None).
 
-    `addresses` are theirs alone; `elsewhere` the conversations that others of theirs are in, by the
-    addresses. Raises `Problem` 404.
+    `elsewhere` has their addresses that are in other conversations, with the ids of these;
+    `addresses` are the rest. Raises `Problem` 404.
     """
     kind = next((each for each in KINDS if each == visit.request.match_info["kind"]), None)
     organization_id = visit.staff.organization_id
@@ -44,21 +44,22 @@ async def known(visit: Visit, db: Connection) -> Row:
         **ids,
         "kind": kind,
         "conversation_id": own,
-        "name": None if found["name"] == "Unknown" else found["name"],  # the schema's own word
+        # The schema stores "Unknown" if there is no name.
+        "name": None if found["name"] == "Unknown" else found["name"],
         "addresses": [address for address in theirs if address not in elsewhere],
         "elsewhere": elsewhere,
     }
 
 
 def path_of(visit: Visit, row: Row) -> str:
-    """Where a conversation is shown and changed, also one that is still to begin."""
+    """The path of a conversation, or of a lead or client without one."""
     return f"/c/{row['id']}" if row["id"] else f"/to/{row['kind']}/{visit.id}"
 
 
 async def further(db: Connection, organization_id: UUID, row: Row) -> list[str]:
-    """Where the lead and client of a conversation are reached besides: what is in no conversation.
+    """Addresses of a conversation's lead and client that are in no conversation yet.
 
-    Nothing was said there yet; the first message brings it into this one.
+    The first message to such an address adds it to this conversation.
     """
     if row["id"] is None or not (row["lead_id"] or row["client_id"]):
         return []
@@ -70,7 +71,7 @@ async def further(db: Connection, organization_id: UUID, row: Row) -> list[str]:
 
 
 async def search(visit: Visit, db: Connection, q: str) -> list[Row]:
-    """Leads and clients by beginnings of their names and mailboxes, or by a whole number."""
+    """Leads and clients found by the beginning of a name or e-mail address, or a whole number."""
     if not q:
         return []
     tail = phone.tail(q) if "@" not in q else ""

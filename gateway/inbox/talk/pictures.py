@@ -1,6 +1,6 @@
-"""The pictures that come with a mail (RFC 2392), put into its HTML.
+"""Puts the pictures that come with a mail (RFC 2392) into its HTML.
 
-The frame that shows a mail has no session: it cannot fetch files for which one must be signed in.
+The frame that shows a mail has no session, so it cannot load files that require signing in.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ _NAMED: Final = re.compile(r'(?<= src=")cid:([^"]{1,300})(?=")')
 
 
 def has_pictures(html: str) -> bool:
-    """Whether a mail's HTML shows something that came with it."""
+    """Whether a mail's HTML shows files that came with it."""
     return _NAMED.search(html) is not None
 
 
 async def with_pictures(
     html: str, told: Mapping[str, Any], files: Sequence[Media], store: MediaStore
 ) -> str:
-    """The HTML with its own pictures in it; one that is missing or too large stays a file.
+    """The HTML with the pictures in it; one that is missing or too large is left out.
 
-    `told` is what the provider told about the message, `files` are the message's.
+    `told` is what the provider said about the message, `files` are those of the message.
     """
     given = told.get("content_ids")
     places = given if isinstance(given, Mapping) else {}
@@ -49,7 +49,7 @@ async def with_pictures(
         try:
             pieces = [piece async for piece in store.stream(file.storage_key, 0, file.size or 0)]
         except MediaStoreError:
-            continue  # the file itself, below the text, says what is wrong
+            continue  # the list of files, below the text, says what is wrong
         shown[name] = f"data:{kind};base64,{b64encode(b''.join(pieces)).decode()}"
         room -= file.size or 0
     return _NAMED.sub(lambda found: shown.get(found[1], found[0]), html)

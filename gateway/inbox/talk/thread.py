@@ -21,14 +21,15 @@ from gateway.store.searching import SearchError
 from gateway.store.values import Row
 
 _LIMIT = 40
-# Beside a message that was looked for: at least so many before it, and one less than so many after.
+# If a page shows a message that was searched for: at least `_BEFORE` messages come before it, and
+# `_BEHIND` - 1 after it.
 _BEFORE, _BEHIND = 5, 11
-# The queries of pages that may not have the latest messages.
+# Pages with one of these in their query may not have the latest messages.
 PAST = frozenset({"at", "cursor"})
 
 
 async def known(visit: Visit, db: Connection) -> Row:
-    """The conversation in the path, also by an id that was merged into it; raises `Problem` 404."""
+    """The conversation in the path, or the one that it was merged into; raises `Problem` 404."""
     row = await conversations.get(db, visit.staff.organization_id, visit.id)
     if row is None:
         raise Problem(404, "There is no such conversation, or it is another organization's.")
@@ -36,16 +37,16 @@ async def known(visit: Visit, db: Connection) -> Row:
 
 
 async def whom(visit: Visit, db: Connection) -> Row:
-    """The conversation in the path, or the lead or client with whom it is to begin."""
+    """The conversation in the path, or the lead or client in it."""
     if person.is_meant(visit):
         return await person.known(visit, db)
     return await known(visit, db)
 
 
 async def merged(visit: Visit, db: Connection, row: Row) -> UUID | None:
-    """The conversation that the query says was merged into this one, if that is so.
+    """The conversation in the query (`was`), but only if it was merged into this one.
 
-    A draft of it moves over; a link that anybody wrote must not move that of another conversation.
+    Its draft moves here. The check keeps a forged link from moving drafts of other conversations.
     """
     try:
         was = UUID(visit.request.query.get("was", ""))
@@ -56,15 +57,15 @@ async def merged(visit: Visit, db: Connection, row: Row) -> UUID | None:
 
 
 async def context(visit: Visit, db: Connection, row: Row) -> dict[str, Any]:
-    """A page of the thread: the latest messages, those before a cursor, or those around one (`at`).
+    """A page of the thread: the latest messages, those before a cursor, or those around `at`.
 
-    `is_past`: there are later ones.
+    `is_past`: there are later messages.
     """
     at = None if visit.cursor else as_uuid(visit.request.query.get("at", ""))
     cursor = visit.cursor or await _around(visit, db, row, at)
     page = await _page(visit, db, row, cursor)
     if at and all(each["id"] != at for each in page.rows):
-        # What came after it is so long that it fills the page: then the page ends with it.
+        # The later messages are so long that they fill the page: then the page ends with `at`.
         behind = await desk.further_on(db, visit.staff.organization_id, row["id"], at, 1)
         if behind is not None:
             cursor, page = behind, await _page(visit, db, row, behind)
@@ -89,7 +90,7 @@ async def _page(visit: Visit, db: Connection, row: Row, cursor: Cursor | None) -
 
 
 async def _around(visit: Visit, db: Connection, row: Row, at: UUID | None) -> Cursor | None:
-    """Where the page ends that has the message `at`; None for the latest page."""
+    """The cursor of the page that has the message `at`; None if that is the latest page."""
     if at is None:
         return None
     where = (db, visit.staff.organization_id, row["id"], at)
@@ -99,7 +100,7 @@ async def _around(visit: Visit, db: Connection, row: Row, at: UUID | None) -> Cu
 
 
 async def found(visit: Visit, db: Connection, row: Row, q: str) -> UUID | None:
-    """The latest message that the words find; None if it is the conversation's last, or none is."""
+    """The latest message that the words find; None if none is, or it is the conversation's last."""
     try:
         page = await messages.search(
             db,
@@ -124,7 +125,7 @@ async def one(visit: Visit, db: Connection, message_id: UUID) -> Shown:
 
 
 async def shown(visit: Visit, db: Connection, rows: Sequence[Row]) -> list[Shown]:
-    """Messages as they are shown, with the states of their files and their retries."""
+    """Messages as they are shown, with their files and retries."""
     wanted = media_ids(rows)
     kept = await media.by_ids(db, visit.staff.organization_id, wanted) if wanted else {}
     states = {

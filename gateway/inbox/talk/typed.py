@@ -1,4 +1,4 @@
-"""What was typed into the composer, and the request of /v1 that it means."""
+"""What was typed into the composer, and how it becomes a request of /v1."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gateway.inbox.forms import variable
 from gateway.problems import FieldError, invalid
 
 _VARIABLE, _OFFERED = "variables.", "offered."
-# A browser's time has no seconds, and a form takes a while.
+# How old a `send_at` may be: a browser's time has no seconds, and filling in a form takes a while.
 _THIS_MINUTE = timedelta(minutes=5)
 
 
@@ -32,10 +32,10 @@ class Upload:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Typed:
-    """The fields of the form as they stand; `send_at` as a browser writes a local time.
+    """The fields of the form as they were sent; `send_at` is a local time, as browsers write it.
 
-    `zone` is the one that the form names beside it: the viewer's may be another by now. `offered`
-    is what the form had in fields that nobody need fill in, `version` that of the template's text.
+    `zone` is the time zone that the form showed beside it: the viewer's may have changed. `offered`
+    has the values that the form suggested, `version` is that of the template's text.
     """
 
     channel: str = ""
@@ -80,7 +80,7 @@ class Typed:
 
     @property
     def chosen(self) -> Typed:
-        """Without what was left as it was offered: by now something else may stand there."""
+        """Without fields that were left as offered: something else may be offered now."""
 
         def own(name: str, value: str) -> str:
             return "" if value == self.offered.get(name) else value
@@ -100,7 +100,7 @@ class Typed:
             "send_at": self._moment(zone),
         }
         if self.template:
-            # an empty field means a missing variable
+            # An empty field counts as a missing variable.
             filled = {
                 name: variable(value) for name, value in self.variables.items() if value.strip()
             }
@@ -111,7 +111,7 @@ class Typed:
         return {name: value for name, value in said.items() if value is not None}
 
     def must_be_to_come(self, zone: tzinfo) -> None:
-        """Raise `Problem` 422 for a time that has passed: a mistyped year cannot be taken back."""
+        """Raise `Problem` 422 if `send_at` has passed: a mistyped year must not send at once."""
         said = self._moment(zone)
         if said and datetime.fromisoformat(said) < datetime.now(UTC) - _THIS_MINUTE:
             raise invalid([FieldError("send_at", "has passed already")])

@@ -1,4 +1,4 @@
-"""A message as people read it: a row as words, files and reasons. Pure."""
+"""A message as people read it: turns a row into words, files and reasons. Pure functions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gateway.why import Reason, failure
 
 Row = Mapping[str, Any]
 
-# By status: the word, the colour behind it, and a sign that repeats it.
+# By status: the word, the kind of badge, and a sign that repeats the word.
 _STATUS = {
     "pending": ("Waiting to be sent", "", "◷"),
     "sending": ("Being sent", "", "◷"),
@@ -49,10 +49,10 @@ class Status:
 class Shown:
     """One message of a thread.
 
-    `folded` is the part of a long text behind "Show all", `is_cut` if even that is not all;
-    `quoted` what an e-mail quotes; `details` are further lines (a place, a digit that was pressed).
-    `send_at` is set while the message waits for it. `is_followed`: something else was sent instead;
-    `is_test`: a test key sent it.
+    `folded` is the part of a long text behind "Show all", `is_cut` says that even this is not all;
+    `quoted` is what an e-mail quotes; `details` are further lines (a place, a digit pressed).
+    `send_at` is set only until that time. `is_followed`: a fallback was sent instead; `is_test`: a
+    test key sent it.
     """
 
     id: UUID
@@ -89,10 +89,10 @@ def shown(
     is_followed: bool = False,
     carried_by: str | None = None,
 ) -> Shown:
-    """A message; `media` are the states of its files by their ids.
+    """A message as it is shown; `media` has the states of its files by their ids.
 
-    `retries` are the statuses of those that were sent in its place, `carried_by` is the provider,
-    by which a code means what it means.
+    `retries` are the statuses of the messages that were sent in its place; `carried_by` is the
+    provider, which decides what an error code means.
     """
     told = provider(row)
     is_test = told.get("test") is True
@@ -133,12 +133,12 @@ def shown(
 
 
 def is_sent_again(retries: Sequence[str]) -> bool:
-    """Whether a failed message has another in its place: what was canceled is none."""
+    """Whether a failed message was sent again; a canceled retry does not count."""
     return any(status != "canceled" for status in retries)
 
 
 def status(row: Row, now: datetime) -> Status:
-    """The status of a message in a word."""
+    """The status of a message in words."""
     state = row["status"] or "pending"
     known = (_CALL if row["channel"] == "call" else {}).get(state) or _STATUS.get(state)
     word, kind, sign = known or (state.capitalize(), "", "")
@@ -165,7 +165,7 @@ def snippet(row: Row | None) -> str:
 
 
 def provider(row: Row) -> Mapping[str, Any]:
-    """What the provider told of a message beside its status."""
+    """What the provider said about a message besides its status."""
     kept = row["metadata"]
     told = kept.get("provider") if isinstance(kept, dict) else None
     return told if isinstance(told, dict) else {}
@@ -176,7 +176,7 @@ def _files(count: int) -> str:
 
 
 def _fold(body: str) -> tuple[str, str]:
-    """A long text in two: what is shown at once, and the rest."""
+    """A long text in two parts: what is shown at once, and the rest."""
     if len(body) <= _FOLDED + 300:
         return body, ""
     end = body.rfind(" ", _FOLDED - 200, _FOLDED)

@@ -1,4 +1,4 @@
-"""What became of a message, in plain words, with its timeline."""
+"""The page that explains what happened to one message, with its timeline."""
 
 from __future__ import annotations
 
