@@ -1,1 +1,1 @@
-"""/v1: what internal services and staff can ask."""
+"""/v1: the HTTP API for internal services and staff."""

@@ -1,4 +1,4 @@
-"""/v1/accounts: credentials at providers, for owners and admins; secrets go in only."""
+"""/v1/accounts: credentials at providers, for owners and admins; secrets are never read back."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def get_account(call: Call) -> web.Response:
 
 
 async def change_account(call: Call) -> web.Response:
-    """Change name, use or credentials."""
+    """Change the name, the credentials, or whether the account is in use."""
     wanted: shapes.AccountPatch = call.body
     sealed = credentials = same_as = None
     if wanted.credentials is not None:
@@ -82,7 +82,7 @@ async def change_account(call: Call) -> web.Response:
 
 
 async def delete_account(call: Call) -> web.Response:
-    """Delete an account with its senders and all that came in for it."""
+    """Delete an account with its senders and all webhooks that came in for it."""
     await delete(call.services, call.caller, call.id)
     call.services.hook_accounts.forget(call.id)
     return web.Response(status=204)
@@ -96,8 +96,8 @@ def _credentials(provider: str, given: dict[str, str]) -> dict[str, str]:
 
 
 async def _same_as(call: Call, provider: str, credentials: Mapping[str, str]) -> datetime | None:
-    """When the account was last changed, if these credentials are of the same one at the provider
-    as those that it has; else None. Only the gateway itself reads what is stored."""
+    """When the account was last changed, if the new credentials belong to the same account at the
+    provider as the stored ones; otherwise None. Only the gateway itself may read stored ones."""
     async with call.services.database.as_service() as db:
         stored = await accounts.stored(db, call.organization_id, call.id)
     if stored is None:
@@ -105,7 +105,7 @@ async def _same_as(call: Call, provider: str, credentials: Mapping[str, str]) ->
     sealed, changed_at = stored
     try:
         held = call.services.vault.open(call.organization_id, sealed)
-    except VaultError:  # nobody knows of which it was
+    except VaultError:  # so it is not known to which account at the provider they belong
         return None
     names = registry.PROVIDERS[provider].identity
     return changed_at if all(held.get(each) == credentials.get(each) for each in names) else None

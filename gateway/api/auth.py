@@ -1,4 +1,4 @@
-"""Who calls: an API key of an internal service, or a Supabase JWT of a member of staff."""
+"""Authentication of callers: API keys of internal services, and Supabase JWTs of staff."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gateway.store.database import Caller, Database, Staff
 
 _log = logger(__name__)
 
-# Seconds for which fetched keys are used, and between two attempts to fetch them.
+# Seconds for which fetched public keys are used, and between two attempts to fetch them.
 _JWKS_SECONDS = 600
 _JWKS_PAUSE = 10
 _ASYMMETRIC = ("RS256", "ES256", "EdDSA")
@@ -86,8 +86,8 @@ class Callers:
                 options={
                     "require": ["exp", "sub", "aud"] + (["iss"] if self._issuer else []),
                     "verify_iss": self._issuer is not None,
-                    # The time of issue refuses nothing (RFC 7519, 4.1.6): where the issuer's clock
-                    # is a second ahead of ours, a fresh token seems to come from the future.
+                    # A token is never refused for its time of issue (RFC 7519, 4.1.6): if the
+                    # issuer's clock is a second ahead of ours, it seems to be in the future.
                     "verify_iat": False,
                 },
             )
@@ -110,7 +110,7 @@ class Callers:
 
 
 class _KeySet:
-    """The public keys of the issuer, fetched when an unknown one is named, and kept."""
+    """The issuer's public keys, cached; fetched when they are old, or a token names another one."""
 
     def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
         self._url = url
@@ -123,7 +123,7 @@ class _KeySet:
         now = time.monotonic()
         if key_id not in self._keys or now - self._fetched > _JWKS_SECONDS:
             async with self._lock:
-                # A failed attempt counts, too: not every caller asks an issuer that is down.
+                # Failed attempts count, too: not every request may wait for an issuer that is down.
                 if time.monotonic() - self._tried > _JWKS_PAUSE:
                     self._tried = time.monotonic()
                     await self._fetch()
@@ -146,6 +146,6 @@ class _KeySet:
                 published = jwt.PyJWKSet.from_dict(await response.json(content_type=None))
         except (aiohttp.ClientError, TimeoutError, ValueError, jwt.PyJWTError) as error:
             _log.warning("the issuer's keys cannot be read", error=type(error).__name__)
-            return  # the keys that we have are better than none
+            return  # the old keys are better than none
         self._keys = {key.key_id: key for key in published.keys if key.key_id}
         self._fetched = time.monotonic()

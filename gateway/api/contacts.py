@@ -86,7 +86,7 @@ def _change(kind: Kind) -> Handler:
 
 
 async def _adopt(call: Call, kind: Kind, row: Row, country: str | None) -> None:
-    """What was said with a contact's addresses before is theirs."""
+    """Link earlier conversations with a contact's addresses to the contact."""
     await placing.adopt(
         call.services.database,
         call.organization_id,
@@ -99,7 +99,7 @@ async def _adopt(call: Call, kind: Kind, row: Row, country: str | None) -> None:
 def _refused(conflict: ConflictError) -> Problem:
     if "assigned_to" in conflict.constraint:
         return invalid([FieldError("assigned_to", "is not a member of staff of your organization")])
-    # The document makes a client's address unique among all organizations: saying more
+    # The schema makes a client's address unique across all organizations: saying more
     # than "cannot be used" would tell one tenant about another's clients.
     return Problem(409, "This e-mail address cannot be used for a client.")
 

@@ -1,4 +1,4 @@
-"""/v1/conversations: one history per contact, over all channels."""
+"""/v1/conversations: one history per contact, across all channels."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def get(call: Call) -> web.Response:
 
 
 async def messages(call: Call) -> web.Response:
-    """One page of what was said, newest first."""
+    """One page of a conversation's messages, newest first."""
     async with call.services.database.as_caller(call.caller, is_still=True) as db:
         row = await _known(call, db)
         page = await stored.search(
@@ -100,7 +100,7 @@ async def reply(call: Call) -> web.Response:
 
 
 async def change(call: Call) -> web.Response:
-    """Close or open it, assign it, mark it as read or unread."""
+    """Close, reopen or assign a conversation, or mark it as read or unread."""
     changes = call.body.model_dump(mode="json", exclude_unset=True)
     database = call.services.database
     if not await colleagues.can_be_given(database, call.caller, call.body.assigned_to):
@@ -117,7 +117,7 @@ async def change(call: Call) -> web.Response:
 
 
 async def link(call: Call) -> web.Response:
-    """Say which lead or client it is with."""
+    """Say which lead or client a conversation is with."""
     changes: Mapping[str, UUID | None] = call.body.model_dump(exclude_unset=True)
     if not changes:
         raise invalid([FieldError("lead_id", "is missing: give a lead_id, a client_id, or both")])
@@ -135,7 +135,7 @@ async def link(call: Call) -> web.Response:
 
 
 async def merge(call: Call) -> web.Response:
-    """Make another conversation part of this one."""
+    """Merge another conversation into this one."""
     other: UUID = call.body.conversation_id
     async with call.services.database.as_caller(call.caller) as db:
         row = await _known(call, db)

@@ -1,4 +1,4 @@
-"""/openapi.json describes the API; /docs shows that description, to read and to try."""
+"""/openapi.json describes the API; /docs shows that description, and lets people try the API."""
 
 from __future__ import annotations
 
@@ -34,32 +34,32 @@ _PAGE = """<!doctype html>
 </html>
 """
 _START = 'SwaggerUIBundle({url: "openapi.json", dom_id: "#docs", validatorUrl: null});\n'
-# The page loads what it needs from here and nothing from anywhere else.
+# The page loads nothing from other hosts.
 _POLICY = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'"
 
 
 def add_routes(app: web.Application, start: str) -> None:
-    """Add the description and its page, behind `start`."""
+    """Add the description and its page, below the path `start`."""
     app.router.add_get(start + "/openapi.json", openapi)
     app.router.add_get(start + "/docs", docs)
     app.router.add_get(start + "/docs/{asset}", asset)
 
 
 async def openapi(request: web.Request) -> web.Response:
-    """The description of /v1, and of what operators ask."""
+    """The description of /v1, and of the endpoints for operators."""
     base_url = links.shown(request.app[SERVICES].settings.base_url)
     return respond(describe(base_url))
 
 
 async def docs(_: web.Request) -> web.Response:
-    """The description, to read and to try, without a request to another host."""
+    """The page that shows the description, without requests to other hosts."""
     return web.Response(
         text=_PAGE, content_type="text/html", headers={"Content-Security-Policy": _POLICY}
     )
 
 
 async def asset(request: web.Request) -> web.Response:
-    """One file of the page."""
+    """One script or style sheet of that page."""
     name = request.match_info["asset"]
     if name == "start.js":
         return web.Response(text=_START, content_type="text/javascript")

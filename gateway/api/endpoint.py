@@ -21,7 +21,7 @@ from gateway.web.services import SERVICES, Services
 
 @frozen
 class Call:
-    """One request that has been recognised and read."""
+    """One request: its caller is known, and its body and query have been read."""
 
     services: Services
     request: web.Request
@@ -31,7 +31,7 @@ class Call:
 
     @property
     def id(self) -> UUID:
-        """The `{id}` of the path; raises `Problem` 404 if it is no UUID."""
+        """The `{id}` of the path; raises `Problem` 404 if it is not a UUID."""
         try:
             return UUID(self.request.match_info["id"])
         except ValueError:
@@ -67,22 +67,22 @@ class Endpoint:
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     admin: bool = False
-    keys_or_admin: bool = False  # every caller but members of staff who are no more than that
+    keys_or_admin: bool = False  # every caller except staff who are neither owner nor admin
     reads_body_itself: bool = False
     is_file: bool = False
-    streams: tuple[str, ...] = ()  # media types of an answer that is no JSON
+    streams: tuple[str, ...] = ()  # media types of an answer that is not JSON
     headers: tuple[str, ...] = ()
     conflicts: bool = False  # it may answer 409
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """Its method, and HEAD beside GET (RFC 9110, 9.1), but for what would stream to nobody."""
+        """The method, and HEAD in addition to GET (RFC 9110, 9.1), except for streams."""
         is_read = self.method == "GET" and not self.streams
         return (self.method, "HEAD") if is_read else (self.method,)
 
     @property
     def refusals(self) -> set[int]:
-        """The statuses of all problems that it answers with."""
+        """The statuses of all problems that the endpoint may answer with."""
         found = {401, 403, 503}
         if self.conflicts:
             found.add(409)
@@ -97,10 +97,10 @@ class Endpoint:
         return found
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer one request, as aiohttp calls it: recognise, read, then do."""
+        """Answer one request: authenticate the caller, read the request, call the handler."""
         services = request.app[SERVICES]
         caller = await services.callers.recognise(request.headers.get("Authorization"))
-        if not has_known_coding(request):  # it would be read as plain
+        if not has_known_coding(request):  # aiohttp would read the body as if it had none
             raise unknown_coding()
         is_admin = isinstance(caller, Staff) and caller.may_administer
         if (self.admin and not is_admin) or (
@@ -111,7 +111,7 @@ class Endpoint:
         if self.query:
             query = read_query(self.query, request)
         elif self.method != "GET" and request.query_string:
-            # Whoever says `?dry_run=1` believes that it is known: nothing may be sent.
+            # Whoever sends `?dry_run=1` believes that this is a parameter: nothing may be sent.
             read_query(Shape, request)
         body = None
         if self.body and not self.reads_body_itself:

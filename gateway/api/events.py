@@ -16,12 +16,12 @@ from gateway.store.positions import Position
 from gateway.web.event_stream import EventStream, beat
 
 _BEAT = 15.0
-_PART = 2**16  # bytes that are sent together, or one event
+_PART = 2**16  # bytes: events are sent together until they have as many
 _RETRY = 2000  # milliseconds until a client connects again
 
 
 async def events(call: Call) -> web.StreamResponse:
-    """Every event from now on, or after `Last-Event-ID`, each once and in order."""
+    """All events from now on, or after `Last-Event-ID`, each once and in order."""
     headers = call.request.headers
     expires_at = Callers.expiry(headers.get("Authorization"))
     live = call.services.live
@@ -48,7 +48,7 @@ def _after(call: Call) -> Position | None:
 
 
 async def _tell(stream: EventStream, happened: Sequence[LiveEvent], position: Position) -> None:
-    """Send events, small ones together; where nothing happened, the place."""
+    """Send events, small ones together; if there are none, send the position."""
     part = b"" if happened else beat(position)
     for each in happened:
         part += _event(each)

@@ -1,4 +1,4 @@
-"""/v1/messages/export: all that the filters leave, as a file that is made while it is read."""
+"""/v1/messages/export: all messages that pass the filters, as a file that is streamed."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from gateway.web.streaming import Stream
 
 _log = logger(__name__)
 
-# As many messages at a time as come to about so many bytes; a few at first, when nobody knows yet
-# how long they are. No more bytes of text are read, except for the end of the last message.
+# Each part has as many messages as come to about `_BYTES`; the first has `_FIRST`, because their
+# length is not known yet. No more bytes of text are read, except for the end of the last message.
 _FIRST, _MOST = 50, 500
 _BYTES = 2**20
 
@@ -34,14 +34,14 @@ _BYTES = 2**20
 async def export(call: Call) -> web.StreamResponse:
     """The messages that pass every filter, newest first, as CSV or JSON lines.
 
-    Each part is a transaction of its own as the caller, with the limits of any other; none is open
-    while the client reads. What is stored after the request is not in it. It is cut if it
-    is of one conversation whose messages move to another one meanwhile.
+    Each part is read in a transaction of its own as the caller, with the usual limits; none is open
+    while the client reads. Messages that are stored after the request are not exported. The file
+    is cut off if it is of one conversation, whose messages are being moved to another one.
     """
     query: shapes.ExportQuery = call.query
     form = FORMATS[query.format]
     parts = _parts(call, query, form.lines)
-    part = await anext(parts)  # an error of the first is told as of any other request
+    part = await anext(parts)  # an error in the first part is answered as usual
     name = f"messages-{datetime.now(UTC):%Y-%m-%d}.{query.format}"
     headers = {
         "Content-Type": form.media_type,
@@ -54,7 +54,7 @@ async def export(call: Call) -> web.StreamResponse:
             async for part in parts:
                 await stream.send(part)
         except (DatabaseAwayError, SearchError, Problem) as error:
-            # What was sent cannot be taken back: the client sees that the file has no end.
+            # The status has been sent: the connection is cut, so that the client sees the failure.
             _log.warning("an export was cut", reason=str(error), path=call.request.path)
             stream.cut()
     return stream.response
@@ -86,7 +86,7 @@ async def _parts(
         part = lines([shown(row) for row in page.rows])
         limit = max(1, min(_MOST, _BYTES * len(page.rows) // max(1, len(part))))
         cursor = Cursor.read(page.next_cursor) if page.next_cursor else None
-        del page  # nothing but the part is held while the client reads it
+        del page  # so that only the part is in memory while the client reads it
         yield part
         if cursor is None:
             return

@@ -1,4 +1,4 @@
-"""Messages as lines of a file: CSV that a spreadsheet opens without running it, or JSON."""
+"""Messages as lines of a file: CSV in which no spreadsheet finds formulas, or JSON."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ Row = Mapping[str, Any]
 
 COLUMNS = tuple(Message.model_fields)
 
-# What makes a cell a formula (https://owasp.org/www-community/attacks/CSV_Injection), in the width
-# of either alphabet and behind spaces; a telephone number is none.
+# What makes a cell a formula (https://owasp.org/www-community/attacks/CSV_Injection), also as
+# full-width characters and after spaces; a phone number is none.
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20\t\r\n]")
 _NUMBER = re.compile(r"\+\d{1,15}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How rows become bytes: what comes first, and then each part."""
+    """How rows become bytes: `head` comes first, then the `lines` of each part."""
 
     media_type: str
     head: bytes
@@ -33,7 +33,7 @@ class Format:
 
 
 def csv_lines(rows: Iterable[Row]) -> bytes:
-    """RFC 4180, every field quoted: whatever a spreadsheet takes for its separator."""
+    """RFC 4180 with every field quoted, because spreadsheets differ in their separators."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, quoting=csv.QUOTE_ALL)
     writer.writerows([_cell(row[name]) for name in COLUMNS] for row in rows)
@@ -41,7 +41,7 @@ def csv_lines(rows: Iterable[Row]) -> bytes:
 
 
 def json_lines(rows: Iterable[Row]) -> bytes:
-    """One object a line."""
+    """One JSON object per line."""
     return b"".join(as_json_bytes(row) + b"\n" for row in rows)
 
 

@@ -1,4 +1,4 @@
-"""Which messages a caller asks for."""
+"""The filters of a request for messages."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from gateway.store.messages import MessageFilter
 async def message_filter(
     db: Connection, organization_id: UUID, given: MessageFilters
 ) -> MessageFilter:
-    """The filters as the store takes them: an address and a provider's id however they are
-    written, and a conversation under an id that was merged into another's."""
+    """The filters for the store. An address and a provider's id may be written in any way, and a
+    conversation is also found by the id of one that was merged into it."""
     filters = given.model_dump(include=set(MessageFilters.model_fields))
     if given.address is not None:
         country = await contacts.country(db, organization_id)

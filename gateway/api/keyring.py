@@ -1,6 +1,6 @@
-"""API keys by their text: looked up for concurrent requests together, and cached for seconds.
+"""Looks up API keys, for concurrent requests together, and caches them for some seconds.
 
-Keys are cached only while this process hears of every change: a revoked one works until the
+Keys are cached only while this process hears of every change: a revoked key works until its
 notification has come, some milliseconds later.
 """
 
@@ -49,7 +49,8 @@ class Keyring:
         rows = await self._by_prefix(key[:PREFIX])
         same = (row for row in rows if hmac.compare_digest(row["hash"], digest))
         found = next(map(_api_key, same), None)
-        # Not if a key has changed since, or a change may be unheard: this may be the former state.
+        # Not cached if a key has changed since, or a notification may have been missed: the row may
+        # be old.
         if found and hears and changes == self._changes:
             if len(self._kept) >= _MOST:
                 self._kept.clear()
@@ -57,7 +58,7 @@ class Keyring:
         return found
 
     async def _look_up(self, prefixes: Sequence[str]) -> list[list[Row]]:
-        """The keys with each of these prefixes, for all concurrent requests at once."""
+        """The keys with each of these prefixes, read for all concurrent requests at once."""
         async with self._database.as_service() as db:
             found = await accounts.api_keys_by_prefix(db, list(dict.fromkeys(prefixes)))
         return [[row for row in found if row["prefix"] == prefix] for prefix in prefixes]

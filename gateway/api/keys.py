@@ -1,4 +1,4 @@
-"""/v1/api-keys, for owners and admins; a key is shown once."""
+"""/v1/api-keys, for owners and admins; a key is shown only once."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ async def get_key(call: Call) -> web.Response:
 
 
 async def revoke_key(call: Call) -> web.Response:
-    """Revoke a key for good; the row stays, so that one can see when."""
+    """Revoke a key for good; its row stays, with the time."""
     async with call.services.database.as_caller(call.caller) as db:
         if not await accounts.revoke_api_key(db, call.organization_id, call.id):
             raise not_found("API key")
-    call.services.keyring.forget()  # here it works no longer than until this is answered
+    call.services.keyring.forget()  # in this process the key stops working before the answer
     return web.Response(status=204)
 
 

@@ -18,14 +18,14 @@ _log = logger(__name__)
 
 
 async def get(call: Call) -> web.Response:
-    """One file of a message, as the caller may see it."""
+    """One file of a message, if the caller may see it."""
     async with call.services.database.as_caller(call.caller) as db:
         file = found("file", await media.get(db, call.organization_id, call.id))
     return await respond(call.services.media_store, file, call.request, any_origin=False)
 
 
 async def fetch(request: web.Request) -> web.Response:
-    """One file, for whoever has a link of ours whose time is not over."""
+    """One file, for anybody with a valid link of ours."""
     services = request.app[SERVICES]
     try:
         organization_id, media_id = services.media_links.read(request.match_info["token"])
@@ -41,7 +41,7 @@ async def fetch(request: web.Request) -> web.Response:
 async def respond(
     store: MediaStore, file: Media, request: web.Request, *, any_origin: bool
 ) -> web.Response:
-    """A file that the caller may see; raises `Problem` 404, 409 or 503 where it cannot be had."""
+    """Answer with a file; raises `Problem` 404, 409 or 503 if it is not available."""
     if file.state == "waiting":
         raise Problem(
             409,

@@ -39,7 +39,7 @@ from gateway.store.values import as_json_bytes
 from gateway.web.http import MOST_ERRORS, TOO_MANY_ERRORS, parse_json, respond, respond_page
 
 _BATCH = 1000
-# So many of a batch are read before others have their turn.
+# How many messages of a batch are read before other requests have their turn.
 _AT_ONCE = 50
 
 
@@ -51,7 +51,7 @@ async def send(call: Call) -> web.Response:
     try:
         return await _send(call, raw, body, key)
     except (Problem, *NOT_STORED):
-        # Whatever has changed since: what was accepted under this key was accepted.
+        # If the key was used before, the first answer holds, whatever has changed since.
         if key and (known := await call.services.accepting.recall(call.caller, key)):
             return replay(known, 202)
         raise
@@ -63,7 +63,7 @@ async def _send(
     body: Any,  # noqa: ANN401 - any JSON
     key: Idempotency | None,
 ) -> web.Response:
-    """Hardly any key was used before, so it is not looked up first, unless files would be kept."""
+    """Accept a message. Its key is looked up first only if files would be stored: most are new."""
     request = read_request(shapes.SendRequest, raw, body)
     accepting = call.services.accepting
     has_files = not isinstance(request, Malformed) and bool(request.attachments)
@@ -73,7 +73,7 @@ async def _send(
 
 
 async def send_batch(call: Call) -> web.Response:
-    """Accept up to 1,000 messages, each judged by itself."""
+    """Accept up to 1,000 messages, each on its own."""
     raw = await call.request.read()
     body = parse_json(raw)
     key = await idempotency(call, "batch", body, many, size=len(raw))
@@ -92,7 +92,7 @@ async def _complete(
     known: Replayed,
     body: Any,  # noqa: ANN401 - any JSON
 ) -> web.Response:
-    """Answer a batch once more; what was answered 503 has not been judged, and is tried."""
+    """Answer a repeated batch. Messages that were answered 503 have not been judged: try them."""
     lacking = unanswered(known)
     if not lacking:
         return replay(known, 207)
@@ -103,7 +103,7 @@ async def _complete(
     results = await call.services.accepting.accept(call.caller, requests, key, is_batch=True)
     if isinstance(results, Replayed):
         return replay(results, 207)
-    if key.answer(results) == known.answer:  # all of it is answered 503 once more
+    if key.answer(results) == known.answer:  # all of these were answered 503 again
         return replay(known, 207)
     return await respond_many(answer(results))
 
@@ -159,7 +159,7 @@ async def retry(call: Call) -> web.Response:
     try:
         return accepted(await accepting.retry(caller, call.id, key))
     except Problem:
-        # The same request may have been quicker: then its message is why this one was refused.
+        # The same request may have come twice at once: then the other one is why this was refused.
         if key and (known := await accepting.recall(caller, key)):
             return replay(known, 202)
         raise
@@ -186,10 +186,10 @@ def _items(body: Any) -> list[Any]:  # noqa: ANN401 - any JSON
 async def read_items(
     items: Sequence[object],
 ) -> list[shapes.SendRequest | Malformed[shapes.SendRequest]]:
-    """The messages of a batch; others have their turn meanwhile."""
+    """The messages of a batch; other requests have their turn in between."""
     requests: list[shapes.SendRequest | Malformed[shapes.SendRequest]] = []
     for n, item in enumerate(items):
-        if n % _AT_ONCE == 0:  # a thousand large ones take half a second
+        if n % _AT_ONCE == 0:  # a thousand large messages take half a second
             await asyncio.sleep(0)
         requests.append(_item(item))
     return requests

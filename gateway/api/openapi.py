@@ -1,5 +1,5 @@
-"""/openapi.json: OpenAPI 3.1, made from the table of endpoints and its pydantic models, and what
-operators ask."""
+"""/openapi.json: OpenAPI 3.1, made from the table of endpoints and its pydantic models, with the
+endpoints for operators."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ _OPERATIONS: tuple[tuple[str, str, str, dict[str, Any], tuple[int, ...]], ...] =
 
 @cache
 def describe(server: str) -> dict[str, Any]:
-    """The document; the same for every request to one server."""
+    """The document, cached: it is the same for every request to one server."""
     names, schemas = _schemas()
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in ENDPOINTS:

@@ -1,4 +1,4 @@
-"""Reading a request to send, as far as it can be read."""
+"""Reads a request to send, as far as it can be read."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _malformed(model: type[R], given: object, error: ValidationError) -> Malform
         wanted = [rest]
     elif model.model_fields["channel"].is_required():
         wanted = [{**rest, "channel": channel} for channel in Channel]
-    else:  # a reply's follows from what was said before
+    else:  # a reply has the channel of the last message
         wanted = []
     return Malformed(
         errors=errors,
@@ -53,7 +53,8 @@ def _malformed(model: type[R], given: object, error: ValidationError) -> Malform
 def _stand_ins(given: dict[str, Any], places: Sequence[tuple[int | str, ...]]) -> dict[str, Any]:
     """A value for each unreadable field whose mere presence matters for the other errors.
 
-    Addresses and ids that nobody has; valid texts and files. Other fields are left out.
+    These are addresses and ids that nobody has, and valid texts and files. Other fields are left
+    out.
     """
     nobodys = str(new_id())
     stand_ins: dict[str, Any] = {
@@ -78,7 +79,7 @@ def _files(files: object, places: Sequence[tuple[int | str, ...]]) -> list[Any]:
 def _steps(
     given: dict[str, Any], places: Sequence[tuple[int | str, ...]], nobodys: str
 ) -> list[Any]:
-    """The steps that can be read, and one in place of each other that uses all that a step may."""
+    """The steps that can be read, and in place of each of the others a valid one."""
     steps = given.get("fallback")
     stand_in = {"channel": Channel.EMAIL, "template": nobodys, "after": 0}
     unread = _unread_steps(given, places)
@@ -86,7 +87,7 @@ def _steps(
 
 
 def _unread_steps(given: dict[str, Any], places: Sequence[tuple[int | str, ...]]) -> set[int]:
-    """Which steps of a fallback cannot be read: all, where it is no list of steps or too long."""
+    """Which steps of a fallback cannot be read; all if it is not a list of steps, or too long."""
     wrong = [place[1:] for place in places if place and place[0] == "fallback"]
     if all(wrong):
         return {int(place[0]) for place in wrong}
@@ -94,5 +95,5 @@ def _unread_steps(given: dict[str, Any], places: Sequence[tuple[int | str, ...]]
 
 
 def _listed(steps: object) -> list[Any]:
-    """The steps of a fallback, as many as it may have; one, where it is something else."""
+    """The steps of a fallback, up to the limit; a single None if it is not a list."""
     return steps[:5] if isinstance(steps, list) else [None]

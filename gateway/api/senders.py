@@ -19,7 +19,7 @@ async def search_senders(call: Call) -> web.Response:
 
 
 async def create_sender(call: Call) -> web.Response:
-    """Store an address to send from; a default takes the place of the one before."""
+    """Store an address to send from; a new default replaces the old one."""
     row = await senders.create(call.services, call.caller, call.body)
     return respond(row, 201, {"Location": f"/v1/senders/{row['id']}"})
 
@@ -30,12 +30,12 @@ async def get_sender(call: Call) -> web.Response:
 
 
 async def change_sender(call: Call) -> web.Response:
-    """Change default, use or rate; a rate of null means none."""
+    """Change whether it is the default or in use, or its rate; a rate of null means no limit."""
     return respond(await senders.change(call.services, call.caller, call.id, call.body))
 
 
 async def delete_sender(call: Call) -> web.Response:
-    """Delete a sender; what waits to be sent from it will fail."""
+    """Delete a sender; messages that wait to be sent from it will fail."""
     await senders.delete(call.services, call.caller, call.id)
     return web.Response(status=204)
 

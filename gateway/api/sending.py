@@ -1,4 +1,4 @@
-"""What sending answers, whether it is one message, a batch, a retry or a reply."""
+"""The answers to sending: of one message, a batch, a retry or a reply."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from gateway.shapes.shown import shown
 from gateway.store.values import as_json_bytes
 from gateway.web.http import respond
 
-# What the results become.
+# Makes the body of the answer from the results.
 Answer = Callable[[Sequence[Result]], dict[str, Any]]
 
-# Bytes of a body whose digest takes longer than another thread: about a millisecond.
+# Bytes: the digest of a larger body takes more than about a millisecond, and is made in a thread.
 _LARGE = 32 * 2**10
 
 
@@ -34,7 +34,7 @@ async def idempotency(
     *,
     size: int = 0,
 ) -> Idempotency | None:
-    """The request's Idempotency-Key, if it has one; raises `Problem` 422 for one that is none.
+    """The request's Idempotency-Key, if it has one; raises `Problem` 422 for a malformed one.
 
     `size`: bytes of the body before it was parsed.
     """
@@ -45,7 +45,7 @@ async def idempotency(
         raise invalid([FieldError("Idempotency-Key", "must be 1 to 255 printable ASCII letters")])
     if size < _LARGE:
         digest = digest_of(call.caller, kind, body)
-    else:  # a batch of ten megabytes takes its time
+    else:  # a batch may have ten megabytes
         digest = await asyncio.to_thread(digest_of, call.caller, kind, body)
     return Idempotency(
         key=key, digest=digest, answer=lambda results: as_json_bytes(answer(results))
@@ -53,7 +53,7 @@ async def idempotency(
 
 
 def accepted(results: Sequence[Result] | Replayed) -> web.Response:
-    """202 with the one message, or as it was answered before; raises its `Problem`."""
+    """202 with the message, or the answer that was given before; raises the message's `Problem`."""
     if isinstance(results, Replayed):
         return replay(results, 202)
     shown = one(results)
@@ -61,7 +61,7 @@ def accepted(results: Sequence[Result] | Replayed) -> web.Response:
 
 
 def replay(known: Replayed, status: int) -> web.Response:
-    """The answer that was given under this key before."""
+    """The answer that was given before under this key."""
     headers = {"Idempotent-Replayed": "true"}
     if status == 202:
         headers["Location"] = f"/v1/messages/{orjson.loads(known.answer)['id']}"
@@ -71,13 +71,13 @@ def replay(known: Replayed, status: int) -> web.Response:
 
 
 def unanswered(known: Replayed) -> list[int]:
-    """Which messages of a batch were answered 503."""
+    """The positions of a batch's messages that were answered 503."""
     items = orjson.loads(known.answer)["data"]
     return [n for n, item in enumerate(items) if item["status"] == 503]
 
 
 def completing(known: Replayed, lacking: Sequence[int]) -> Answer:
-    """The answer to a batch with results for those that lacked one."""
+    """Makes the answer to a repeated batch: new results replace those at `lacking`."""
 
     def answer(results: Sequence[Result]) -> dict[str, Any]:
         whole: dict[str, Any] = orjson.loads(known.answer)
@@ -89,7 +89,7 @@ def completing(known: Replayed, lacking: Sequence[int]) -> Answer:
 
 
 def one(results: Sequence[Result]) -> dict[str, Any]:
-    """The one message as it is shown; raises its `Problem`."""
+    """The message as it is shown; raises the `Problem` if it was refused."""
     (result,) = results
     if isinstance(result, Problem):
         raise result
@@ -97,7 +97,7 @@ def one(results: Sequence[Result]) -> dict[str, Any]:
 
 
 async def respond_many(answer: dict[str, Any]) -> web.Response:
-    """207 with the messages of a batch; others have their turn while it is written."""
+    """207 with the messages of a batch; other requests have their turn while it is written."""
     pauses = Pauses()
     items = []
     for item in answer["data"]:

@@ -1,4 +1,4 @@
-"""/v1/subscriptions: who is told of events by webhook, for API keys, owners and admins."""
+"""/v1/subscriptions: services that get events by webhook, for API keys, owners and admins."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def search(call: Call) -> web.Response:
 
 
 async def create(call: Call) -> web.Response:
-    """Tell a service of events from now on; this answer is the only one that shows the secret."""
+    """Send a service all events from now on; this answer is the only one that shows the secret."""
     wanted: shapes.SubscriptionIn = call.body
     _check(call, wanted.url)
     subscription_id = new_id()
@@ -62,7 +62,7 @@ async def get(call: Call) -> web.Response:
 
 
 async def change(call: Call) -> web.Response:
-    """Change a subscription; one that is activated again goes on from where it stopped."""
+    """Change a subscription; one that is activated again goes on where it stopped."""
     wanted: shapes.SubscriptionPatch = call.body
     if wanted.url is not None:
         _check(call, wanted.url)
@@ -83,7 +83,7 @@ async def change(call: Call) -> web.Response:
 
 
 async def delete(call: Call) -> web.Response:
-    """Tell a service nothing more; what waits for it is dropped."""
+    """Send a service nothing more; events that wait for it are dropped."""
     async with call.services.database.as_caller(call.caller) as db:
         if not await subscriptions.delete(db, call.organization_id, call.id):
             raise not_found("subscription")
@@ -91,7 +91,7 @@ async def delete(call: Call) -> web.Response:
 
 
 async def _rotate(call: Call, secret: str) -> None:
-    """Replace the secret. It is written as the caller, who cannot read the one before it."""
+    """Replace the secret. It is written as the caller, but callers cannot read the old one."""
     services, organization_id = call.services, call.organization_id
     async with services.database.as_caller(call.caller) as db:
         row = await _known(call, db)
@@ -104,7 +104,7 @@ async def _rotate(call: Call, secret: str) -> None:
             db,
             organization_id,
             call.id,
-            # The same one is sealed anew: with the first of GATEWAY_SECRET_KEYS.
+            # The same secret is sealed again, with the first of GATEWAY_SECRET_KEYS.
             services.vault.seal(
                 organization_id, with_secret(secrets, secret) if is_new else secrets
             ),

@@ -27,7 +27,7 @@ async def search(call: Call) -> web.Response:
 
 
 async def add(call: Call) -> web.Response:
-    """Put an address on the list; the same once more changes nothing."""
+    """Put an address on the list; repeating this changes nothing."""
     row = await suppressions.add(call.services, call.caller, call.body)
     return respond(row, 201, {"Location": f"/v1/suppressions/{row['id']}"})
 

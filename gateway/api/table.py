@@ -1,5 +1,4 @@
-"""/v1: what internal services and staff can ask. One table of endpoints, from which routes and
-the OpenAPI description are made."""
+"""The table of all endpoints of /v1: the routes and the OpenAPI description are made from it."""
 
 from gateway.api import (
     accounts,

@@ -38,7 +38,7 @@ async def get(call: Call) -> web.Response:
 
 
 async def change(call: Call) -> web.Response:
-    """Change a template; its variables follow its source."""
+    """Change a template; its variables are read from the new source."""
     return respond(await templates.change(call.services, call.caller, call.id, call.body))
 
 

@@ -15,7 +15,7 @@ from gateway.why import explain
 
 
 async def why(call: Call) -> web.Response:
-    """What became of one message and what to do, in plain words."""
+    """What happened to one message, and what to do, in plain words."""
     async with call.services.database.as_caller(call.caller) as db:
         story = found("message", await stored.story(db, call.organization_id, call.id))
     return respond(asdict(explain(story)))

@@ -1,1 +1,1 @@
-"""What comes in and goes out over HTTP, as pydantic models; OpenAPI is made from them."""
+"""Requests and answers as pydantic models; OpenAPI is made from them."""

@@ -1,4 +1,4 @@
-"""What all shapes share: strictness, text that can be stored, pages, problems."""
+"""What all shapes share: strictness, texts that can be stored, pages, problems."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _RFC_3339 = re.compile(
 
 
 def _whole(value: object) -> object:
-    # JSON has one kind of number: 7.0 is an integer (JSON Schema says so), "7" is none.
+    # JSON has only one kind of number: according to JSON Schema 7.0 is an integer, "7" is not.
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def without_nul(value: str) -> str:
-    # PostgreSQL's text holds no U+0000, and UTF-8 no lone surrogate.
+    # PostgreSQL cannot store U+0000 in a text, and UTF-8 has no lone surrogates.
     if "\x00" in value:
         raise ValueError(_NUL)
     try:
@@ -44,7 +44,7 @@ def without_nul(value: str) -> str:
 
 
 def moment(value: object) -> datetime:
-    """RFC 3339 (https://www.rfc-editor.org/rfc/rfc3339#section-5.6), and in the calendar as UTC."""
+    """A time as in RFC 3339 (https://www.rfc-editor.org/rfc/rfc3339#section-5.6), as UTC."""
     if not isinstance(value, str) or _RFC_3339.fullmatch(value) is None:
         raise ValueError("must be an RFC 3339 time with its offset, such as 2030-01-31T09:30:00Z")
     try:
@@ -57,9 +57,9 @@ def _storable(value: dict[str, Any]) -> dict[str, Any]:
     try:
         text = orjson.dumps(value)
     except TypeError:
-        # What else JSON may hold and orjson does not, the parser has refused already.
+        # The parser has already refused anything else that orjson cannot write.
         raise ValueError("must not contain an integer of more than 64 bits") from None
-    # First: to walk through ten megabytes takes ten seconds.
+    # Checked first, because walking through ten megabytes takes ten seconds.
     if len(text) > _JSON_BYTES:
         raise ValueError(f"must be at most 64 KiB; as JSON it has {len(text)} bytes")
     if rb"\u0000" in text and _holds_nul(value):
@@ -86,7 +86,7 @@ def _holds_infinity(value: object) -> bool:
 
 
 def _given(value: object) -> object:
-    # None stands for a field that was left out, and that is not read.
+    # Defaults are not validated, so None means that null was given, not that the field is missing.
     if value is None:
         raise ValueError("cannot be null")
     return value
@@ -98,7 +98,7 @@ def _never_null(schema: dict[str, Any]) -> None:
     schema.update(only)
 
 
-# A field that may be left out of a request, and where null would mean nothing.
+# A field that may be left out of a request, but must not be null.
 Given = Annotated[T | None, BeforeValidator(_given), Field(json_schema_extra=_never_null)]
 Moment = Annotated[datetime, BeforeValidator(moment)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(_storable)]
@@ -108,17 +108,17 @@ Text = Annotated[str, AfterValidator(without_nul)]
 Long = Annotated[str, Field(max_length=2**20), AfterValidator(without_nul)]
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(without_nul)]
 Short = Annotated[str, Field(max_length=255), AfterValidator(without_nul)]
-# The blanks around it are those of a table that it was copied from.
+# Surrounding spaces, as in addresses copied from a table, are removed.
 Address = Annotated[
     str, StringConstraints(strip_whitespace=True, max_length=255), AfterValidator(without_nul)
 ]
 Line = Annotated[str, Field(max_length=1000), AfterValidator(without_nul)]
-# One that a store has signed for somebody's session may have thousands.
+# URLs that a file store has signed may have thousands of characters.
 Url = Annotated[str, Field(max_length=URL_CHARACTERS), AfterValidator(without_nul)]
 
 
 class Shape(BaseModel):
-    """A request: strict, and nothing that is not named here."""
+    """A request: strict types, and no unknown fields."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 

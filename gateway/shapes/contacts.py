@@ -95,13 +95,13 @@ class ClientPatch(Shape):
 
 
 class ClientIn(ClientPatch):
-    """A new client; the schema wants an e-mail address."""
+    """A new client; an e-mail address is required."""
 
     email: Annotated[Address, Field(min_length=1)]
 
 
 class Client(Answer):
-    """One row of `clients`, without what opens an account."""
+    """One row of `clients`, without login secrets."""
 
     id: UUID
     organization_id: UUID

@@ -1,4 +1,4 @@
-"""Conversations: everything said with one contact, over all channels."""
+"""Conversations: all messages with one contact, across all channels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ConversationStatus = Literal["open", "closed"]
 
 
 def _assignee(value: str) -> UUID | Literal["me"]:
-    # Of a union pydantic names each kind: the field would be "assigned_to.uuid".
+    # In the errors of a union pydantic names the member: the field would be "assigned_to.uuid".
     try:
         return "me" if value == "me" else UUID(value)
     except ValueError:
@@ -30,7 +30,7 @@ Assignee = Annotated[
 
 
 class Contact(Answer):
-    """With whom: a lead, a client (or both, of one person), or somebody without a name yet."""
+    """Whom a conversation is with: a lead, a client (or both, of one person), or a stranger."""
 
     lead_id: UUID | None
     client_id: UUID | None
@@ -55,8 +55,8 @@ class Conversation(Answer):
 
 
 class ConversationQuery(PageQuery):
-    """Filters, of which all that are given must hold; a page is shorter where the texts of its last
-    messages come to 16 MiB."""
+    """Filters: all that are given must hold. A page is shorter if the texts of its last messages
+    come to 16 MiB."""
 
     q: Line | None = Field(
         None,
@@ -88,7 +88,7 @@ class ReplyRequest(SendRequest):
 
 
 class LinkRequest(Shape):
-    """Who it is with; null takes the link away, what is not given stays."""
+    """Whom the conversation is with; null removes a link, a field that is not given keeps it."""
 
     lead_id: UUID | None = None
     client_id: UUID | None = None

@@ -8,7 +8,7 @@ from gateway.shapes.base import Shape
 
 
 class EventsQuery(Shape):
-    """Where a stream begins."""
+    """Where the stream begins."""
 
     last_event_id: str | None = Field(
         None, description="as the header `Last-Event-ID`, for clients that cannot set it"

@@ -34,11 +34,11 @@ class AttachmentIn(Shape):
 
 
 class FallbackStep(Shape):
-    """What to send when the message before it failed, or did not get far enough in time.
+    """What to send if the message before it has failed, or has not got far enough in time.
 
-    Read with the request: whatever is wrong with it is named then. It goes from the channel's
-    default sender, without the first message's `html_body`, `attachments` and `options`. An e-mail
-    with a `body` has the request's `subject`, else the first line of its text as one.
+    Its errors are named with those of the request. It is sent from the channel's default sender,
+    without the first message's `html_body`, `attachments` and `options`. An e-mail with a `body`
+    has the request's `subject`, or else the first line of its text as its subject.
     """
 
     channel: Channel
@@ -166,10 +166,10 @@ class BatchItem(Answer):
 class BatchAnswer(Answer):
     """In the order of the request.
 
-    An answer under an `Idempotency-Key` is kept where it has a 202. The same request again gives it
-    again, and what was answered 503 is tried again; what was refused is sent under another key.
-    Whoever sends what was answered 503 under another key never sends this request again: it would
-    be stored twice.
+    With an `Idempotency-Key` the answer is kept if at least one message has a 202. The same request
+    then gets it again, and messages that were answered 503 are tried again; refused ones must be
+    sent under another key. If you send messages that were answered 503 under another key, do not
+    repeat this request: they would be stored twice.
     """
 
     data: list[BatchItem]
@@ -230,11 +230,11 @@ class MessageFilters(Shape):
 
 
 class MessageQuery(PageQuery, MessageFilters):
-    """One page of what the filters leave, shorter where its texts come to 16 MiB."""
+    """One page of the messages that pass the filters; shorter if their texts come to 16 MiB."""
 
 
 class ExportQuery(MessageFilters):
-    """All that the filters leave."""
+    """All messages that pass the filters."""
 
     format: Literal["csv", "jsonl"] = Field(
         "csv", description="`csv` with a header line, or one JSON object a line"

@@ -1,4 +1,4 @@
-"""What a channel can be told beyond the text: `options` of a template or of a request."""
+"""`options` of a template or a request: what each channel takes in addition to the text."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from gateway.shapes.base import Integer, Line, Shape, Text, Url
 
 
 class NoOptions(Shape):
-    """SMS needs none."""
+    """SMS has no options."""
 
 
 class EmailOptions(Shape):
-    """`unsubscribe`: with the headers of RFC 8058; `reply_to`: where answers go instead."""
+    """`unsubscribe`: send the headers of RFC 8058; `reply_to`: another address for replies."""
 
     unsubscribe: bool = True
     reply_to: Line | None = None
@@ -26,9 +26,9 @@ class EmailOptions(Shape):
 class WhatsAppOptions(Shape):
     """The provider's template: Twilio's `content_sid`, or Meta's `name` and `language`.
 
-    `variables` are the values of its body by their names there, each a source as the text is;
-    `parameters` is how many there must be; `components` are Meta's other components, whose strings
-    are sources, too.
+    `variables` are the values for its body, by the names that it has there, each a template source
+    like the text; `parameters` is how many there must be; `components` are Meta's other components,
+    whose strings are template sources, too.
     """
 
     content_sid: Line | None = None
@@ -49,7 +49,7 @@ class WhatsAppOptions(Shape):
 
 
 class CallOptions(Shape):
-    """How a text is said: see `channels.model.CallPlan`."""
+    """How a text is spoken: see `channels.model.CallPlan`."""
 
     voice: Line | None = None
     language: Line | None = None
@@ -94,7 +94,7 @@ def check(channel: Channel, given: Mapping[str, Any] | None) -> list[FieldError]
 def without(
     channel: Channel, given: Mapping[str, Any], wrong: Sequence[FieldError]
 ) -> Mapping[str, Any]:
-    """The options without the wrong ones; of a provider's template none, which is one thing."""
+    """The options without the wrong ones; none on WhatsApp, because they belong together."""
     if channel is Channel.WHATSAPP:
         return {}
     left_out = {error.field.split(".")[1] for error in wrong if "." in error.field}
@@ -102,7 +102,7 @@ def without(
 
 
 def as_object(given: object) -> Mapping[str, Any]:
-    """An object, where somebody may have written any JSON."""
+    """The object, or an empty one if it is other JSON."""
     return given if isinstance(given, Mapping) else {}
 
 
@@ -113,9 +113,9 @@ def played(given: object) -> str | None:
 
 
 def sources(channel: Channel, given: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    """The options that are sources to be rendered, each with its name.
+    """The options that are template sources, each with its name.
 
-    What is of another type is none: `check` names it.
+    Values of a wrong type are left out: `check` reports them.
     """
     if channel is not Channel.WHATSAPP:
         return []

@@ -1,4 +1,4 @@
-"""Rows as this API shows them: in its answers, in streams, and to subscriptions."""
+"""Rows as the API shows them: in answers, in streams, and to subscriptions."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ Row = dict[str, Any]
 
 
 def shown(row: Row) -> Row:
-    """A message as this API shows it."""
-    # Rows that were there before the gateway may hold null where the gateway writes a value.
+    """A message as the API shows it."""
+    # Rows from before the gateway may have null in columns that the gateway always fills.
     return {
         **row,
         "attachments": row["attachments"] or [],
@@ -19,7 +19,7 @@ def shown(row: Row) -> Row:
 
 
 def shown_conversation(row: Row) -> Row:
-    """A conversation as this API shows it."""
+    """A conversation as the API shows it."""
     contact = ("lead_id", "client_id", "name", "addresses")
     kept = {k: v for k, v in row.items() if k not in (*contact, "last_message_id")}
     last = row["last_message"]

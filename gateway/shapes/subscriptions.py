@@ -1,4 +1,4 @@
-"""Subscriptions: events out to other services."""
+"""Subscriptions: events that are sent to other services."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from gateway.subscriptions.signing import check_secret
 
 
 class EventType(StrEnum):
-    """The events that can be chosen; a provider's own words, as clicks, come with all of them."""
+    """The events that can be chosen; events named by providers, such as clicks, come only if none
+    is chosen, which means all."""
 
     ACCEPTED = "message.accepted"
     SENDING = "message.sending"
@@ -53,7 +54,7 @@ class SubscriptionIn(Shape):
 
 
 class SubscriptionPatch(Shape):
-    """What is to be changed; the secret that was there before signs for another day."""
+    """What is to be changed; the former secret also signs for another day."""
 
     url: Given[Line] = None
     description: Short | None = None
@@ -63,7 +64,7 @@ class SubscriptionPatch(Shape):
 
 
 class Subscription(Answer):
-    """One subscription, without its secret; `pending` events are still to be told."""
+    """One subscription, without its secret; `pending` is how many events are still to be sent."""
 
     id: UUID
     organization_id: UUID

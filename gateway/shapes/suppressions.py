@@ -34,7 +34,7 @@ class SuppressionIn(Shape):
 
 
 class Suppression(Answer):
-    """One address, one reason, with what it is known from."""
+    """One suppressed address, with a reason and its evidence."""
 
     id: UUID
     organization_id: UUID

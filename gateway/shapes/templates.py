@@ -90,7 +90,7 @@ class RenderRequest(Shape):
 
 
 class RenderAnswer(Answer):
-    """The rendered parts, and for SMS what they cost."""
+    """The rendered parts, and for SMS the number of segments."""
 
     parts: dict[str, Any]
     encoding: Literal["GSM-7", "UCS-2"] | None

@@ -22,7 +22,7 @@ class Step(Answer):
 
 
 class Explanation(Answer):
-    """For somebody without technical knowledge; times in sentences are in UTC."""
+    """For readers without technical knowledge; times in sentences are in UTC."""
 
     summary: str = Field(description="what the state is")
     advice: str | None = Field(description="what to do next, if anything")
