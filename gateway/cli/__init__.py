@@ -1,4 +1,4 @@
-"""The commands: `gateway demo`, `web`, `worker`, `migrate`, `simulator`, `org`, `staff` ..."""
+"""The command line: `gateway demo`, `web`, `worker`, `migrate`, `simulator`, `org`, `staff` ..."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import typer
 from gateway.cli import database, organization, replay, resealing, sending, serving, why
 from gateway.cli.output import err, guard
 
-# Errors that the user can fix: one line, no traceback. Listed by name, so that a command imports
-# only what it needs itself, and only when it runs.
+# Errors that the user can fix: printed as one line, without a traceback. Listed by name, so that
+# each command imports only what it needs, and only when it runs.
 MENDABLE = frozenset(
     {
         "channels.errors.SendError",
@@ -55,7 +55,7 @@ for _add in _commands:
 
 def _tell_version(is_wanted: bool) -> None:  # noqa: FBT001 - typer's
     if is_wanted:
-        from importlib.metadata import version  # it takes as long as all of the help
+        from importlib.metadata import version  # this import takes as long as all of the help
 
         typer.echo(version("omnichannel-gateway"))
         raise typer.Exit
@@ -87,7 +87,7 @@ def run() -> int:
     """Run the command line; returns the exit code."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # What the terminal's encoding lacks is shown escaped, rather than nothing at all.
+            # Characters that the terminal's encoding lacks are escaped: printing must not fail.
             stream.reconfigure(errors="backslashreplace")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout = guard(sys.stdout)

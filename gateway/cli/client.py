@@ -1,4 +1,4 @@
-"""The gateway's API, as `gateway send` calls it."""
+"""Calls the gateway's API, for `gateway send`."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _NO_GATEWAY = "The answer did not come from a gateway; is GATEWAY_URL right?"
 
 
 class ApiError(Exception):
-    """The gateway's API said no, or did not answer."""
+    """The API refused the request, or did not answer."""
 
 
 class AwayError(ApiError):
-    """It did not answer, or refused for now: the same request may be repeated."""
+    """The API did not answer, or refused for now: the request may be repeated."""
 
 
 async def send(url: str, key: str, request: dict[str, Any], patience: float) -> dict[str, Any]:
@@ -42,7 +42,7 @@ async def send(url: str, key: str, request: dict[str, Any], patience: float) -> 
                 await asyncio.sleep(0.2)
                 try:
                     message = await _ask(session, "GET", f"{url}/v1/messages/{message['id']}")
-                except ApiError as error:  # accepted: as our error, people would send it again
+                except ApiError as error:  # not raised: people would send the message again
                     status.update(f"{escape(str(error))} ...")
                 else:
                     status.update(f"It is {message['status']} ...")
@@ -52,7 +52,7 @@ async def send(url: str, key: str, request: dict[str, Any], patience: float) -> 
 async def _accepted(
     session: aiohttp.ClientSession, url: str, request: dict[str, Any]
 ) -> dict[str, Any]:
-    """The accepted message; if an answer is lost, repeating the key cannot send it twice."""
+    """The accepted message; thanks to the key, repeating the request cannot send it twice."""
     headers = {"Idempotency-Key": str(uuid4())}
     for pause in _PAUSES:
         with suppress(AwayError):
@@ -69,7 +69,8 @@ async def _ask(
     headers: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     try:
-        # A client that follows a redirect repeats it as GET and without the key: nothing is sent.
+        # After a redirect the request would be repeated as GET and without the key: nothing would
+        # be sent.
         async with session.request(
             method, url, json=body, headers=headers, allow_redirects=False
         ) as response:
@@ -95,7 +96,7 @@ async def _ask(
 
 
 def _reason(answer: object) -> str:
-    """What a problem says: the message of each field, or its detail."""
+    """The text of a problem: the message of each field, or its detail."""
     if not isinstance(answer, dict):
         return _NO_GATEWAY
     errors = answer.get("errors")
@@ -108,7 +109,7 @@ def _reason(answer: object) -> str:
 
 
 def variables(given: Sequence[str]) -> dict[str, str]:
-    """Each NAME=VALUE by its name; raises `ApiError`."""
+    """The values of NAME=VALUE, by name; raises `ApiError`."""
     found: dict[str, str] = {}
     for text in given:
         name, equals, value = text.partition("=")

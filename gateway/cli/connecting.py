@@ -1,4 +1,4 @@
-"""The database of a command that works on it directly."""
+"""The database, for commands that work on it directly."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def connected(*, needs_keys: bool = False) -> AsyncIterator[tuple[Settings, Database]]:
-    """The settings, complete, and a database with one connection."""
+    """The completed settings, and a database with one connection."""
     from gateway.config import read_settings
     from gateway.runtime import database_of
     from gateway.store.database import Database

@@ -1,4 +1,4 @@
-"""How commands print: with `--json` nothing but JSON on stdout, else lines for people."""
+"""How commands print: with `--json` only JSON on stdout, otherwise lines for people."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ _NOT_SHOWN = "The command is done, but standard output takes no result: {}."
 
 
 class NotShownError(Exception):
-    """What a command did is done, and could not be printed."""
+    """A command has done its work, but could not print the result."""
 
 
 def _not_shown(error: OSError) -> NotShownError:
-    # Or Python tries again at its end, and complains:
+    # Otherwise Python writes again when it exits, and complains:
     # https://docs.python.org/3/library/signal.html#note-on-sigpipe
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return NotShownError(_NOT_SHOWN.format(error.strerror))
 
 
 class _Output(io.FileIO):
-    """Standard output, which tells what it does not take as `NotShownError`."""
+    """Standard output whose errors are raised as `NotShownError`."""
 
     def write(self, data: Any, /) -> int:  # noqa: ANN401 - any buffer
         try:
             return super().write(data)
-        except BrokenPipeError:  # whoever reads has read enough, as `head` has: nothing to say
+        except BrokenPipeError:  # the reader has read enough, such as `head`: no error
             raise
         except OSError as error:
             raise _not_shown(error) from None
 
 
 def guard(stream: io.TextIOWrapper) -> io.TextIOWrapper:
-    """Standard output once more: whatever is printed to it may raise `NotShownError`."""
+    """Standard output wrapped so that anything printed to it may raise `NotShownError`."""
     return io.TextIOWrapper(
         io.BufferedWriter(_Output(stream.fileno(), "w", closefd=False)),
         encoding=stream.encoding,

@@ -1,4 +1,4 @@
-"""`gateway replay`: what providers have told is applied again."""
+"""`gateway replay`: applies stored webhook requests again."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def replay(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Apply stored webhook requests again: what was lost of them is stored, the rest stays.
+    """Apply stored webhook requests again: events that were lost are stored, the rest stays.
 
-    For when a defect is mended, or an account was missing. The same once more changes nothing.
+    For when a defect is fixed, or a missing account is added. Repeating it changes nothing.
 
     It may run beside everything else. Exit code 1: some could not be applied.
     """
@@ -84,7 +84,7 @@ def replay(
 def _run(
     account_id: UUID | None, since: datetime | None, until: datetime | None, *, is_trial: bool
 ) -> Replayed:
-    """Replay, showing how far it is; where the database goes away, say from where to continue."""
+    """Replay and show progress; if the database is lost, the error says from where to continue."""
     from gateway.store.errors import DatabaseAwayError
 
     last: Replayed | None = None

@@ -1,4 +1,4 @@
-"""`gateway reseal`: before a key of GATEWAY_SECRET_KEYS is taken away."""
+"""`gateway reseal`: run before an old key is removed from GATEWAY_SECRET_KEYS."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 def reseal(as_json: Json = False) -> None:
     """Seal all credentials and secrets with the first key of GATEWAY_SECRET_KEYS.
 
-    For when the keys are changed. It may run beside everything else, and again.
+    For when the keys are changed. It may run beside everything else, and more than once.
 
-    Exit code 1: some are sealed with a key that is not there.
+    Exit code 1: some are sealed with a key that is missing.
     """
     result = asyncio.run(_reseal())
     closed = [str(each) for each in result.closed]

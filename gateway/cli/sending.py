@@ -1,4 +1,4 @@
-"""`gateway send`: through the API, as an internal service would."""
+"""`gateway send`: sends through the API, as an internal service would."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def _started() -> Settings:
 
 
 def store_of(settings: Settings) -> MediaStore:
-    """Where files are kept; raises `SettingsError` where none can be."""
+    """The store for files; raises `SettingsError` if it cannot be used."""
     from gateway.config import SettingsError
     from gateway.media.store import MediaStoreError, open_store
 

@@ -1,4 +1,4 @@
-"""`gateway why`: what became of a message, and what to do, in plain words."""
+"""`gateway why`: what happened to a message, and what to do, in plain words."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ Line = tuple[str, str]
 
 
 class NothingFoundError(Exception):
-    """The reference means no message."""
+    """No message was found by the reference."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Found:
-    """The messages that the reference means, latest first, and what became of the latest."""
+    """The messages found by the reference, latest first, and the explanation of the latest."""
 
     rows: Sequence[Row]
     explanation: Explanation
@@ -76,7 +76,7 @@ async def _find(organization_id: UUID | None, ref: str) -> _Found:
 
 
 def _nothing(reasons: Sequence[Row], owners: Sequence[Row]) -> str:
-    """No message; what is refused because of a suppression becomes none."""
+    """The error if no message is found; sends refused for a suppression are not stored."""
     from gateway.consent.standing import REASONS
 
     about = (
@@ -99,7 +99,7 @@ def _nothing(reasons: Sequence[Row], owners: Sequence[Row]) -> str:
 
 
 def width(console: Console) -> int:
-    """How wide lines may be: as wide as the terminal, within readable limits."""
+    """The width of lines: that of the terminal, within readable limits."""
     return max(_NARROWEST, min(_WIDEST, console.width))
 
 
@@ -129,7 +129,7 @@ def _head(row: Row) -> str:
 
 
 def _listed(row: Row) -> str:
-    at = row["created_at"]  # another program may have left it out
+    at = row["created_at"]  # None if another program has stored the row without it
     when = f"{at.astimezone(UTC):%Y-%m-%d %H:%M}" if at else "without a time"
     way = "in" if row["direction"] == "inbound" else "out"
     status = row["status"] or "pending"
@@ -151,7 +151,7 @@ def _timeline(steps: Sequence[Step], columns: int) -> Iterator[Line]:
 
 
 def _technical(step: Step) -> str:
-    """The provider's own word and codes, for those who look them up there."""
+    """The provider's own term and codes, for looking them up there."""
     word = [] if step.source in _OWN else [f"{step.source}: {step.detail.get('type', '')}"]
     named = [f"{name} {step.detail[name]}" for name in _SHOWN if name in step.detail]
     said = step.detail.get("error_message", "")

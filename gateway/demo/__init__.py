@@ -1,1 +1,1 @@
-"""`gateway demo`: a conversation on all four channels, and nothing leaves the machine."""
+"""`gateway demo`: a conversation on all four channels that never leaves the machine."""

@@ -1,4 +1,4 @@
-"""The organization of `gateway demo`: its accounts at three providers, its senders, its key."""
+"""The organization of `gateway demo`: accounts at three providers, senders, and an API key."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from gateway.vault import Vault
 
 NAME = "Riverside Clinic"
 PROVIDERS = ("twilio", "sendgrid", "meta")
-# For as long as somebody may look at the demo.
+# The link works for as long as somebody may look at the demo.
 _LINK_SECONDS = 86400.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Account:
-    """An account: its credentials, what only the simulator is told, and its senders."""
+    """An account: its credentials, what the simulator is told about it, and its senders."""
 
     provider: str
     credentials: Mapping[str, str]
@@ -38,14 +38,14 @@ class _Account:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settled:
-    """What opens the demo's organization: an API key, and a link to its inbox."""
+    """Access to the demo's organization: an API key, and a link that signs in to its inbox."""
 
     key: str
     inbox: str
 
 
 async def settle(settings: Settings, url: str, simulator: aiohttp.ClientSession) -> Settled:
-    """Make the organization, tell the simulator of its accounts, and give what opens it."""
+    """Create the organization, and its accounts here and in the simulator."""
     held = [_twilio(), await _sendgrid(simulator), _meta()]
     database = await Database.connect(str(settings.database_url), size=2)
     try:
@@ -74,7 +74,7 @@ async def settle(settings: Settings, url: str, simulator: aiohttp.ClientSession)
 
 
 async def _organization(database: Database) -> UUID:
-    """A clinic that has its voicemail written down; a new one each time the demo runs."""
+    """A clinic with transcribed voicemail; a new one each time the demo runs."""
     organization_id = new_id()
     settings = {
         "country": "US",
@@ -90,7 +90,7 @@ async def _organization(database: Database) -> UUID:
 
 
 async def _shake_hands(simulator: aiohttp.ClientSession, account: str) -> None:
-    """Meta asks a webhook who it is before it uses it."""
+    """Let the simulated Meta verify the webhook, as the real one does before it uses it."""
     body = {"provider": "meta", "account": account}
     answer = await ask(simulator, "POST", "/_sim/handshake", body)
     if not answer["verified"]:
@@ -111,7 +111,7 @@ def _twilio() -> _Account:
 
 
 async def _sendgrid(simulator: aiohttp.ClientSession) -> _Account:
-    """SendGrid shows the key that verifies its events; so does its simulator."""
+    """SendGrid makes the key that verifies its events, so the simulator is asked for it first."""
     api_key = f"SG.{secrets.token_urlsafe(16)}.{secrets.token_urlsafe(32)}"
     simulated = {"api_key": api_key, "addresses": [f"@{MAILBOX.rpartition('@')[2]}"]}
     body = {"provider": "sendgrid", **simulated}

@@ -1,4 +1,4 @@
-"""How `gateway demo` prints a conversation: as a person would want to read it."""
+"""How `gateway demo` prints a conversation, for people to read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CHANNELS = {"email": "e-mail", "sms": "SMS", "whatsapp": "WhatsApp", "call": "c
 
 
 def print_conversation(conversation: list[dict[str, Any]], out: Console) -> None:
-    """Print each message with who, how and when, and below it what became of it."""
+    """Print each message with its time, author and channel, and its statuses below."""
     table = Table(box=None, padding=(0, 2), show_header=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(style="cyan", no_wrap=True)
@@ -49,7 +49,7 @@ def _text(message: dict[str, Any]) -> str:
 
 
 def _way(message: dict[str, Any]) -> str:
-    """`accepted → sending → sent → delivered in 0.3 s`: each status once, as it was reached."""
+    """`pending → sending → sent → delivered   in 0.30 s`: each status once, in order."""
     begun = datetime.fromisoformat(message["created_at"])
     steps: list[str] = []
     last = begun

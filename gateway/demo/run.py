@@ -1,6 +1,6 @@
-"""`gateway demo`: the whole way of messages on all four channels, and nothing leaves the machine.
+"""`gateway demo`: messages on all four channels, sent and answered without leaving the machine.
 
-Its own PostgreSQL, the providers' simulator, web and worker, in one process that ends with it.
+It starts a PostgreSQL of its own, and runs the providers' simulator, web and worker in one process.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from gateway.runtime import database_of
 from gateway.serve import bind, serve_web, serve_worker, stop_on_signals
 
 _START_S = 30.0
-# For every message, status and reply of the story together.
+# Seconds for the whole story.
 _PATIENCE_S = 60.0
 
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Hold the folder of the demo; raises `SettingsError` where another one does.
+    """Lock the folder of the demo; raises `SettingsError` if another demo uses it.
 
-    They share a database: the worker of one would send the other's messages to its own simulator,
-    which knows nothing of their accounts.
+    Two demos would share a database: the worker of one would send the other's messages to its own
+    simulator, which does not know their accounts.
     """
     try:
         make_file(folder / "demo.lock")
@@ -60,9 +60,10 @@ def alone(folder: Path) -> Iterator[None]:
 async def run_demo(
     settings: Settings, *, once: bool, port: int, out: Console, err: Console
 ) -> bool:
-    """Play the conversation, print it, and serve on unless `once`; whether all went well.
+    """Play the conversation, print it, and go on serving unless `once`; whether all went well.
 
-    Raises `NotAsPlannedError`, `PortTakenError`, or what keeps web or worker from starting.
+    Raises `NotAsPlannedError`, `PortTakenError`, or any error that keeps web or worker from
+    starting.
     """
     with err.status("Starting PostgreSQL ...") as status:
         async with _stage(settings, 0 if once else port, status.update) as stage:
@@ -79,7 +80,7 @@ async def run_demo(
             status.stop()
             print_conversation(conversation, out)
             if not once:
-                # Before, signals end it as they end any program: nothing has to be finished.
+                # Until here signals end the process at once: there was nothing to finish.
                 stop = stop_on_signals()
                 _invite(stage, out)
                 await stop.wait()
@@ -92,8 +93,8 @@ async def _stage(
     port: int,
     say: Any,  # noqa: ANN401 - rich's update
 ) -> AsyncIterator[Stage]:
-    # Whatever the environment names, all of it stays below this folder: files, too, and passwords
-    # that somebody tries the inbox with.
+    # Whatever the environment says, the demo uses only this folder and this machine: also for
+    # files, and for passwords that somebody enters in the inbox.
     own = settings.model_copy(
         update={
             "gateway_data": settings.gateway_data / "demo",
@@ -140,7 +141,7 @@ async def _stage(
 
 
 async def _start(up: asyncio.Event, serving: Sequence[asyncio.Task[None]]) -> None:
-    """Wait until web answers; raises what keeps it, or the worker, from starting."""
+    """Wait until web answers; raises the error if web or worker does not start."""
     starting = asyncio.create_task(up.wait())
     done, _ = await asyncio.wait(
         {starting, *serving}, timeout=_START_S, return_when=asyncio.FIRST_COMPLETED
@@ -169,7 +170,7 @@ def _invite(stage: Stage, out: Console) -> None:
 
 
 def _command(started: str) -> str:
-    """How to start another command, by what this program was started as."""
-    if Path(started).name == "__main__.py":  # by python -m
+    """How to call another command: as this one was called."""
+    if Path(started).name == "__main__.py":  # started with python -m
         return f"{shlex.quote(sys.executable)} -m gateway"
     return "gateway" if shutil.which("gateway") else shlex.quote(started)

@@ -57,7 +57,7 @@ class NotAsPlannedError(Exception):
 
 @dataclass(kw_only=True, slots=True)
 class Stage:
-    """What the demo plays on; `inbox` signs in once; `waiting_for` says what has not come yet."""
+    """What the demo runs with; `inbox` is a link that works once; `waiting_for` is for errors."""
 
     api: aiohttp.ClientSession
     simulator: aiohttp.ClientSession
@@ -69,7 +69,7 @@ class Stage:
 
 
 async def play(stage: Stage, say: Say) -> list[dict[str, Any]]:
-    """All that is said, in time order: each message with its `events`, oldest first."""
+    """Play the story; returns its messages in order of time, each with `events`, oldest first."""
     lead = await _prepare(stage)
     for what, part in (
         ("an e-mail", _by_mail),
@@ -90,7 +90,8 @@ async def play(stage: Stage, say: Say) -> list[dict[str, Any]]:
 
 
 def _check(conversation: list[dict[str, Any]]) -> None:
-    """Every channel has both directions, and all of it is one contact's."""
+    """Raise `NotAsPlannedError` unless the contact has messages in both directions on each channel.
+    """
     missing = {
         (channel, direction)
         for channel in ("email", "sms", "whatsapp", "call")
@@ -102,7 +103,7 @@ def _check(conversation: list[dict[str, Any]]) -> None:
 
 
 async def _prepare(stage: Stage) -> dict[str, Any]:
-    """The contact, the templates, and what the simulator does; its lead."""
+    """Plan the simulator's answers, create the templates and the lead; returns the lead."""
     for plan in _PLANS:
         await ask(stage.simulator, "POST", "/_sim/plan", plan)
     for template in _TEMPLATES:
@@ -135,14 +136,14 @@ async def _by_sms(stage: Stage) -> None:
 
 
 async def _by_whatsapp(stage: Stage) -> None:
-    """She writes first: only then is a free text allowed for 24 hours."""
+    """Ada writes first: free text is allowed only in the 24 hours after that."""
     await _write(stage, "whatsapp", PHONE, WHATSAPP, "Where can I park?")
     variables = {"name": "Ada", "street": "River Lane 7"}
     await _send(stage, "whatsapp", PHONE, "directions", variables, until="read")
 
 
 async def _by_phone(stage: Stage) -> None:
-    """She is called and presses 1; later she calls back and talks to the voicemail."""
+    """Ada is called and presses 1; later she calls back and talks to the voicemail."""
     variables = {"name": "Ada", "time": "9:30"}
     await _send(stage, "call", PHONE, "reminder", variables, until="delivered")
     words = "This is Ada. I am on my way, five minutes late."
@@ -158,7 +159,7 @@ async def _by_phone(stage: Stage) -> None:
 
 
 def _is_fetched(stage: Stage, message: dict[str, Any]) -> bool:
-    """Whether its files are at the gateway, and so can be heard when the simulator has gone."""
+    """Whether its files are stored at the gateway, so that they outlive the simulator."""
     files = message["attachments"]
     return bool(files) and all(file["url"].startswith(stage.url) for file in files)
 
@@ -172,7 +173,7 @@ async def _send(
     *,
     until: str,
 ) -> None:
-    """Send a template, and wait until it has got so far."""
+    """Send a template, and wait until the message has this status."""
     body = {"channel": channel, "to": to, "template": template, "variables": variables}
     sent = await ask(stage.api, "POST", "/v1/messages", body)
 
@@ -189,7 +190,7 @@ async def _send(
 async def _until(
     stage: Stage, path: str, has_come: Callable[[dict[str, Any]], bool], waiting_for: str
 ) -> None:
-    """Ask again and again, until what was waited for has come; the caller has a time limit."""
+    """Poll until `has_come`; the caller sets a time limit."""
     stage.waiting_for = waiting_for
     while not has_come(await ask(stage.api, "GET", path)):  # noqa: ASYNC110 - it is HTTP
         await asyncio.sleep(0.02)
@@ -203,7 +204,7 @@ async def _write(
     words: str,
     more: Mapping[str, object] = MappingProxyType({}),
 ) -> str:
-    """Ada writes, or calls: the provider's id of it."""
+    """Ada writes, or calls; returns the provider's id of her message."""
     stage.waiting_for = f"a reply by {channel}"
     body = {"channel": channel, "from": from_, "to": to, "body": words, **more}
     answer = await ask(stage.simulator, "POST", "/_sim/inbound", body)
@@ -213,7 +214,7 @@ async def _write(
 
 
 async def _last_mail(stage: Stage) -> dict[str, Any]:
-    """What SendGrid was asked to send last."""
+    """The last mail that the simulated SendGrid was asked to send."""
     asked = (await ask(stage.simulator, "GET", "/_sim/requests"))["data"]
     mails = [one["params"] for one in asked if one["provider"] == "sendgrid"]
     mail: dict[str, Any] = mails[-1]
@@ -226,7 +227,7 @@ async def _last_mail(stage: Stage) -> dict[str, Any]:
 async def ask(
     session: aiohttp.ClientSession, method: str, path: str, body: object = None
 ) -> dict[str, Any]:
-    """Make a request; raises `NotAsPlannedError` where it is refused."""
+    """Make a request; raises `NotAsPlannedError` if it is refused."""
     async with session.request(method, path, json=body) as response:
         answer = await response.json(content_type=None) if response.status != 204 else {}
         if response.status >= 400:

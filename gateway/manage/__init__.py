@@ -1,5 +1,6 @@
-"""What /v1 and the inbox change alike: templates, senders, suppressions, whose a conversation is.
+"""What /v1 and the inbox have in common: templates, senders, suppressions, colleagues; and what
+else is done with accounts and API keys.
 
-Each function works as the caller, under Row Level Security, and raises the `Problem` that the
-caller is shown. But for `setup` and `resealing`, whose caller is the operator on a command line.
+Each function acts for the caller, under Row Level Security, and raises the `Problem` that the
+caller is shown. The exceptions are `setup` and `resealing`, for the operator on a command line.
 """

@@ -1,4 +1,4 @@
-"""Accounts at providers: deleted with all that came in for them."""
+"""Deletes accounts at providers, with all webhooks that came in for them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from gateway.web.services import Services
 async def delete(
     services: Services, caller: Caller, account_id: UUID, *, seconds: float = 15.0
 ) -> None:
-    """Delete an account with its senders and all that came in for it.
+    """Delete an account with its senders and all webhooks that came in for it.
 
-    Raises `Problem` 503 where more came than can be deleted in so many seconds; what was deleted by
-    then stays so.
+    Raises `Problem` 503 if there are more than can be deleted in so many seconds; what was deleted
+    by then stays deleted.
     """
     async with services.database.as_caller(caller) as db:
         found("account", await accounts.get_account(db, caller.organization_id, account_id))
 
-    # Else all that came would be deleted by the statement that deletes the account, and might take
-    # longer than a statement may.
+    # First, in steps: otherwise the statement that deletes the account would delete them all, and
+    # might take longer than a statement may.
     async def forget() -> bool | None:
         async with services.database.as_service(on_behalf=caller) as db:
             count = await accounts.forget_what_came(
@@ -39,6 +39,6 @@ async def delete(
 
 
 async def _delete(services: Services, caller: Caller, account_id: UUID) -> bool:
-    # Its senders go with it, one of which another program, or a new default, may have locked.
+    # May be rolled back: its senders are deleted, too, and something else may have one locked.
     async with services.database.as_caller(caller) as db:
         return await accounts.delete_account(db, caller.organization_id, account_id)

@@ -1,4 +1,4 @@
-"""Colleagues: to whom a conversation can be given."""
+"""Colleagues to whom a conversation can be assigned."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gateway.store.database import Caller, Database
 
 
 async def can_be_given(database: Database, caller: Caller, staff_id: UUID | None) -> bool:
-    """Whether this is nobody, or a member of the caller's staff who is still active."""
+    """Whether this is None (nobody), or an active member of staff of the caller's organization."""
     if staff_id is None:
         return True
     async with database.as_service(on_behalf=caller) as db:

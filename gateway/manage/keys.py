@@ -1,4 +1,4 @@
-"""API keys: how a new one is made, and what is stored of it."""
+"""How API keys are made, and what is stored of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gateway.ids import new_id
 from gateway.store import accounts
 from gateway.store.database import Connection
 
-# Characters at the beginning of a key by which it is looked up.
+# How many characters at the beginning of a key are stored, to look it up.
 PREFIX = 16
 
 
@@ -25,9 +25,9 @@ class NewKey:
 
 
 async def new_key(db: Connection, organization_id: UUID, name: str, *, is_test: bool) -> NewKey:
-    """A new key: 32 random bytes behind `gw_live_` or `gw_test_`.
+    """A new key: `gw_live_` or `gw_test_`, and 32 random bytes.
 
-    It is stored as its look-up prefix and its digest, so nobody can be shown it again.
+    Only its first characters and its digest are stored, so it can never be shown again.
     """
     random = base64.urlsafe_b64encode(os.urandom(32)).decode().rstrip("=")
     key = f"gw_{'test' if is_test else 'live'}_{random}"
@@ -39,5 +39,5 @@ async def new_key(db: Connection, organization_id: UUID, name: str, *, is_test: 
 
 
 def digest_of(key: str) -> bytes:
-    """The stored form of a key, which has 256 random bits: no fast hash is reversed by guessing."""
+    """The stored form of a key: its 256 random bits cannot be guessed, so a fast hash will do."""
     return hashlib.sha256(key.encode()).digest()

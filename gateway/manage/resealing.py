@@ -1,4 +1,4 @@
-"""Resealing: what an earlier key of GATEWAY_SECRET_KEYS sealed is sealed with the first one."""
+"""Resealing: secrets sealed with an old key of GATEWAY_SECRET_KEYS are sealed with the first."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gateway.vault import Vault, VaultError
 
 @dataclass(kw_only=True, slots=True)
 class Resealed:
-    """How many were sealed anew, and the ids of those that no key opens, which stay as they are."""
+    """How many were resealed, and the ids of those that no key opens, which stay as they are."""
 
     accounts: int = 0
     subscriptions: int = 0
@@ -21,7 +21,7 @@ class Resealed:
 
 
 async def reseal(database: Database, vault: Vault) -> Resealed:
-    """Seal everything with the first key; may run beside everything else, and again."""
+    """Seal everything with the first key; may run beside everything else, and more than once."""
     result = Resealed()
     result.accounts = await _all(database, vault, Kind.ACCOUNTS, result.closed)
     result.subscriptions = await _all(database, vault, Kind.SUBSCRIPTIONS, result.closed)

@@ -1,4 +1,4 @@
-"""The addresses to send from."""
+"""Senders: the addresses to send from."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def search_accounts(
 
 
 async def create(services: Services, caller: Caller, wanted: SenderIn) -> Row:
-    """Store an address to send from; a default takes the place of the one before."""
+    """Store an address to send from; a new default replaces the old one."""
     return await once_more(lambda: _create(services, caller, wanted), (RolledBackError,))
 
 
@@ -71,7 +71,7 @@ async def get(services: Services, caller: Caller, sender_id: UUID) -> Row:
 
 
 async def change(services: Services, caller: Caller, sender_id: UUID, wanted: SenderPatch) -> Row:
-    """Change default, use or rate; a rate of null means none."""
+    """Change whether it is the default or in use, or its rate; a rate of null means no limit."""
     return await once_more(lambda: _change(services, caller, sender_id, wanted), (RolledBackError,))
 
 
@@ -95,14 +95,14 @@ async def _change(services: Services, caller: Caller, sender_id: UUID, wanted: S
 
 
 async def delete(services: Services, caller: Caller, sender_id: UUID) -> None:
-    """Delete a sender; what waits to be sent from it will fail."""
+    """Delete a sender; messages that wait to be sent from it will fail."""
     async with services.database.as_caller(caller) as db:
         if not await accounts.delete_sender(db, caller.organization_id, sender_id):
             raise not_found("sender")
 
 
 def _refused(conflict: ConflictError) -> Problem:
-    if "account_id" in conflict.constraint:  # deleted since we looked
+    if "account_id" in conflict.constraint:  # the account was deleted since it was read
         return invalid([FieldError("account_id", "is not an account of your organization")])
     if "default" in conflict.constraint:
         return Problem(409, "Another default was just set for this channel: try again.")

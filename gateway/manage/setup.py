@@ -1,4 +1,4 @@
-"""Setting up organizations: what the commands, the demo and the tests do first."""
+"""Sets up organizations, for the commands, the demo and the tests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NAME = 200  # characters, as in /v1
 
 
 class SetupError(Exception):
-    """It cannot be set up so; one line that says why."""
+    """Something cannot be set up as it was asked for; one line says why."""
 
 
 async def create_organization(database: Database, name: str, *, country: str | None = None) -> UUID:
@@ -38,7 +38,7 @@ async def create_organization(database: Database, name: str, *, country: str | N
         slug, number = start, 1
         while not await accounts.insert_organization(db, organization_id, name, slug, settings):
             number += 1
-            # After a few tries a part of the id decides: names may repeat thousands of times.
+            # After a few tries the slug gets a part of the id: names may repeat thousands of times.
             slug = f"{start}-{number}" if number < 10 else f"{start}-{organization_id.hex[-12:]}"
     return organization_id
 
@@ -61,7 +61,8 @@ async def create_staff(
     auth_id = auth_id or uuid4()
     try:
         async with database.as_service() as db:
-            # In other letters it is the same mailbox, and who signs in with it must be one person.
+            # Also if only upper and lower case differ: it is the same mailbox, and must belong to
+            # one person.
             if await accounts.staff_by_email(db, email) is not None:
                 raise SetupError(f"There is a member of staff with the address {email} already.")
             await accounts.insert_staff(
@@ -88,7 +89,7 @@ async def new_link(
 async def sign_in_url(
     database: Database, vault: Vault, base_url: str, email: str, *, seconds: float = LINK_SECONDS
 ) -> str:
-    """A new link, whole, that signs the member of staff with this address in, once."""
+    """The URL of a new link that signs in the member of staff with this address, once."""
     async with database.as_service() as db:
         row = await accounts.staff_by_email(db, email)
     if row is None:
@@ -118,7 +119,7 @@ async def add_account(
     provider: str,
     credentials: Mapping[str, str],
 ) -> UUID:
-    """A new provider account; no provider is asked."""
+    """A new provider account; the provider is not contacted."""
     try:
         checked = registry.check_credentials(provider, credentials)
     except registry.NotPossibleError as error:
@@ -169,7 +170,7 @@ async def add_sender(
     except registry.NotPossibleError as error:
         raise SetupError(f"This sender cannot be added: {error}.") from None
     except ConflictError as conflict:
-        if "account_id" in conflict.constraint:  # deleted since we looked
+        if "account_id" in conflict.constraint:  # the account was deleted since it was read
             raise SetupError(f"There is no account {account_id}.") from None
         if "default" in conflict.constraint:
             raise SetupError(f"Another {channel} default was just set: try again.") from None
@@ -178,7 +179,7 @@ async def add_sender(
 
 
 def _check_name(name: str, whose: str) -> None:
-    """Raises `SetupError` for a name that nobody could read, in a list or on a terminal."""
+    """Raise `SetupError` for a name that could not be read in a list or on a terminal."""
     if not name.strip():
         raise SetupError(f"{whose} needs a name.")
     if len(name) > _NAME:

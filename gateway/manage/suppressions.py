@@ -1,4 +1,4 @@
-"""Who must not be written to: looked up, added and lifted, each with who did it."""
+"""Suppressions: looked up, added and lifted; who added or lifted each is recorded."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def search(
     cursor: Cursor | None,
     limit: int,
 ) -> Page:
-    """One page of suppressions; an address is found in every form that it may be written in."""
+    """One page of suppressions; an address is found in whichever form it is written."""
     async with services.database.as_caller(caller) as db:
         wanted = None
         if address is not None:
@@ -47,7 +47,7 @@ async def search(
 
 
 async def add(services: Services, caller: Caller, wanted: SuppressionIn) -> Row:
-    """Put an address on the list; the same once more changes nothing."""
+    """Put an address on the list; repeating this changes nothing."""
     organization_id = caller.organization_id
     async with services.database.as_caller(caller) as db:
         country = await contacts.country(db, organization_id)
@@ -73,8 +73,8 @@ async def get(services: Services, caller: Caller, suppression_id: UUID) -> Row:
 
 
 def is_their_word(reason: str) -> bool:
-    """Whether the recipient said so, or their provider for them: only they, or an owner or admin,
-    take it back."""
+    """Whether the recipient said so, or their provider for them: then only they themselves, or an
+    owner or admin, may lift it."""
     return reason in inheriting.THEIR_WORD
 
 
@@ -84,10 +84,10 @@ def may_lift(caller: Caller, reason: str) -> bool:
 
 
 async def lift(services: Services, caller: Caller, suppression_id: UUID) -> Row:
-    """Lift a suppression, and give what it was; who lifted it is kept with the evidence.
+    """Lift a suppression, and return it; who lifted it is kept with the evidence.
 
-    What staff or a service added of somebody on WhatsApp is taken back of all their addresses; what
-    they said themselves remains for the others.
+    If staff or a service had suppressed somebody on WhatsApp, it is lifted for all their addresses;
+    if the person had asked for it, only for this one.
     """
     row = await get(services, caller, suppression_id)
     if not may_lift(caller, row["reason"]):

@@ -1,4 +1,4 @@
-"""Message templates: stored only when their source compiles, with the variables that it uses."""
+"""Message templates: stored only if their source compiles, with the variables that it uses."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from gateway.store.paging import Cursor, Page
 from gateway.store.values import Row
 from gateway.web.services import Services
 
-# How often a change is worked out again because others change the same template meanwhile.
+# How often a change is tried if others change the same template at the same time.
 _TRIES = 5
-# How many messages let go of a template in one transaction, which has them locked meanwhile; and
-# how many in the one that deletes it.
+# From how many messages the reference to a template is removed in one transaction, which locks
+# them; and how many may be left to the statement that deletes it.
 _AT_ONCE, _FEW = 500, 2000
-# Characters of a subject that tell a place in it.
+# How many characters of a subject an error quotes, to show a place in it.
 _SHOWN = 30
 
 
@@ -87,9 +87,9 @@ async def change(
     *,
     seen: Row | None = None,
 ) -> Row:
-    """Change a template; its variables follow its source, whoever else changes it meanwhile.
+    """Change a template; its variables are those of its source, even if others change it, too.
 
-    Raises `ChangedError` where it is not as it was `seen` any more.
+    Raises `ChangedError` if the template is no longer as it was `seen`.
     """
     columns = wanted.model_dump(mode="json", exclude_unset=True)
     for _ in range(_TRIES):
@@ -97,8 +97,8 @@ async def change(
         if seen is not None and any(old[name] != seen[name] for name in TemplatePatch.model_fields):
             break
         new = old | columns
-        # No connection is held while the source is read, so by then it may be another. Counting its
-        # uses looks like a change, too.
+        # No connection is held while the source is analysed, so the template may change meanwhile.
+        # Counting a use of it looks like a change, too.
         used = await variables(
             services,
             caller,
@@ -133,13 +133,13 @@ async def delete(
 ) -> None:
     """Delete a template; messages that were made from it stay.
 
-    Raises `Problem` 503 where more of them than can let go of it in so many seconds; those that
-    have by then stay so.
+    Raises `Problem` 503 if there are too many to remove their references to it in so many seconds;
+    those that were removed by then stay removed.
     """
     await get(services, caller, template_id)
 
-    # The last few let go in the statement that deletes it: all of them, or none if it is refused.
-    # It has time for some ten thousand, each of which is written to ten indexes again.
+    # The statement that deletes the template removes the last few references: all of them, or none
+    # if it is refused. It has time for some ten thousand: each message is written to ten indexes.
     async def let_go() -> bool | None:
         async with services.database.as_caller(caller) as db:
             if not await templates.made(db, caller.organization_id, template_id, few):
@@ -158,10 +158,10 @@ async def delete(
 async def render(
     services: Services, caller: Caller, row: Mapping[str, Any], values: Mapping[str, Any]
 ) -> Row:
-    """What a template becomes with these variables, and for SMS what that costs."""
+    """The parts of a template rendered with these variables, and for SMS their segments."""
     template = template_of(Channel(row["type"]), row)
     if errors := options.check(template.channel, template.options):
-        raise invalid(errors)  # another program may have stored them
+        raise invalid(errors)  # another program may have stored wrong options
     try:
         content = await compose_template(_renderer(services, caller), template, values)
     except ComposeError as error:
@@ -177,9 +177,10 @@ async def variables(
     *,
     has_new_subject: bool = True,
 ) -> list[str]:
-    """What the sources use; raises `Problem` 422 with line and reason.
+    """The variables that the sources use; raises `Problem` 422 with line and reason.
 
-    A subject that another program has stored is no reason to refuse something else.
+    A subject that is not changed is not checked: if another program has stored a wrong one, other
+    changes are still accepted.
     """
     subject = columns["subject"]
     errors = options.check(channel, columns["options"])
@@ -208,7 +209,7 @@ async def variables(
 
 
 def _no_subject(source: str) -> str | None:
-    """Why no mail can have the subject that this becomes, whatever the variables are."""
+    """What is wrong with a subject whatever its variables are; None if it may be right."""
     if not source.strip(" "):
         return "is missing: an e-mail has one"
     written = sandbox.certain_text(source)
@@ -224,7 +225,7 @@ def _renderer(services: Services, caller: Caller) -> Renderer:
 
 
 class ChangedError(Problem):
-    """A template is not as it was seen any more."""
+    """A template is no longer as it was seen."""
 
     def __init__(self) -> None:
         super().__init__(409, "Others change this template at this moment: try again.")
@@ -243,6 +244,6 @@ def _shown(row: Row) -> Row:
         **row,
         "variables": row["variables"] or [],
         "tags": row["tags"] or [],
-        "is_active": bool(row["is_active"]),  # without a word it is not sent with
+        "is_active": bool(row["is_active"]),  # templates with NULL cannot be used
         "usage_count": row["usage_count"] or 0,
     }

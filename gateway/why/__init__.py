@@ -1,11 +1,11 @@
-"""Why: what became of a message and what to do, in plain words. Pure: values in, values out.
+"""Why: what happened to a message and what to do, in plain words. Pure functions of their values.
 
     explain(story)  the state of one message, advice, and its timeline
-    failure(...)    why it failed, by its code alone
-    reference(text) what somebody may mean by a text: ids and addresses
+    failure(...)    why a message failed, by its error code alone
+    reference(text) what a text may refer to: ids and addresses
 
-Nothing here is HTML or safe in it: whoever shows a text escapes it. Texts of strangers (addresses,
-providers' words) have been put on one line, without control characters, and cut.
+Texts are not escaped for HTML: whoever shows them does that. Texts of strangers (addresses, words
+of providers) have been put on one line, without control characters, and cut to a limit.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = (
 
 
 def explain(story: Story, zone: tzinfo = UTC) -> Explanation:
-    """What became of a message; the times in its sentences are those of `zone`."""
+    """What happened to a message; the times in its sentences are in `zone`."""
     is_inbound = story.message["direction"] == "inbound"
     summary, advice = (inbound if is_inbound else outbound).explain(story, zone)
     return Explanation(summary=summary, advice=advice, timeline=timeline(story, zone))

@@ -1,4 +1,4 @@
-"""What it means, channel by channel, that a message of ours was sent, delivered or read."""
+"""What it means on each channel that a message of ours was sent, delivered or read."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _SPAM_FOLDER = "If the person does not find it, ask them to look among spam or j
 
 
 def sent(story: Story, what: str, zone: tzinfo) -> Said:
-    """The provider took it, and has not told since whether it arrived."""
+    """The provider took it, but has not reported yet whether it arrived."""
     at = story.message["sent_at"] or story.message["updated_at"]
     age = story.now - at
     since = f"{how_long(age)} ago ({when(at, zone)})"
@@ -58,7 +58,7 @@ def _call_under_way(story: Story, what: str, age: timedelta) -> Said:
 
 def _whatsapp_sent(story: Story, what: str, since: str, age: timedelta) -> Said:
     if not any(event["type"] == "sent" and event["source"] in PROVIDERS for event in story.events):
-        # The provider's answer alone: WhatsApp itself may not have it.
+        # Only the provider has answered: WhatsApp itself may not have it.
         return _not_reported(story, what, since, age)
     text = f"{what} was sent {since}; no report says yet that it reached their phone."
     if age < _DAYS:
@@ -108,7 +108,7 @@ def _mail_sent(story: Story, what: str, since: str, age: timedelta) -> Said:
 
 
 def delivered(story: Story, what: str, zone: tzinfo) -> Said:
-    """It arrived: where, and what that does not say."""
+    """It arrived: where, and what is still not known."""
     row = story.message
     if story.is_test:
         return (
@@ -146,7 +146,7 @@ def _mail_delivered(story: Story, what: str, at: str) -> Said:
 
 
 def read(story: Story, what: str, zone: tzinfo) -> Said:
-    """It was read, or for a mail: opened."""
+    """It was read; an e-mail was opened."""
     row = story.message
     at = f" on {when(row['read_at'], zone)}" if row["read_at"] else ""
     verb = "was opened" if story.channel == "email" else "was read"
@@ -160,7 +160,7 @@ def _complained(story: Story) -> str | None:
 
 
 def _failure_too(story: Story) -> str:
-    """A failure that does not undo what was delivered, said all the same."""
+    """A sentence about a failure that was reported, too, although the message was delivered."""
     failure: Row | None = next(
         (event for event in reversed(story.events) if event["status"] == "failed"), None
     )

@@ -1,4 +1,4 @@
-"""What is known of a message that came in, and what to do about it."""
+"""What is known about a message that came in, and what to do about it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Said = tuple[str, str | None]
 
 
 def explain(story: Story, zone: tzinfo) -> Said:
-    """When it came and whose it is; its files; what is left to do."""
+    """When it came, and whom it belongs to; its files; what to do."""
     text = [_came(story, zone), *_call(story), *_files(story)]
     return " ".join(text), " ".join(_advice(story)) or None
 

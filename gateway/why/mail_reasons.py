@@ -1,7 +1,7 @@
-"""Why mails come back: the codes of mail servers, and the words that providers have for them.
+"""Why mails come back: the codes of mail servers, and the words that providers use instead.
 
-https://www.iana.org/assignments/smtp-enhanced-status-codes and RFC 5321 §4.2; the words are those
-that `webhooks` stores of SendGrid, Mailgun, SES and Resend, and their refusals of a request.
+https://www.iana.org/assignments/smtp-enhanced-status-codes and RFC 5321 §4.2. The words are those
+of SendGrid, Mailgun, SES and Resend, in reports as `webhooks` stores them, and in refused requests.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ _ENHANCED: Final = {
     "7.139": _ACCESS,
     **dict.fromkeys(("7.20", "7.21", "7.22", "7.23", "7.24", "7.25", "7.26"), UNTRUSTED),
 }
-# By the middle digit, where the whole is not known.
+# By the middle number, if the whole code is not known.
 _SUBJECTS: Final = {
     "0": REFUSED, "1": GONE, "2": _DISABLED, "3": REFUSED, "4": _NO_ANSWER, "5": _OURS,
     "6": _INVALID, "7": _POLICY,
@@ -183,7 +183,7 @@ _REPLIES: Final = {
     "605": _BOUNCED_BEFORE, "606": STOPPED, "607": SPAM,
 }  # fmt: skip
 
-# In small letters.
+# In lower case.
 _WORDS: Final = {
     # SendGrid
     "bounce": _NOT_TAKEN,
@@ -254,12 +254,12 @@ _REPLY = re.compile(r"[45]\d\d")
 
 
 def asks_to_wait(code: str) -> bool:
-    """Whether a mail server says no more than that it may take the mail another time."""
+    """Whether a mail server only says that it may take the mail later."""
     return re.fullmatch(r"4\.\d{1,3}\.\d{1,3}|4\d\d", code) is not None and find(code) is not _FULL
 
 
 def of_words(code: str, said: str) -> Reason | None:
-    """What a mail server's own words say, where its code says something else, or nothing."""
+    """The reason in a mail server's own words, if its code says little or something else."""
     if NO_SUCH_SENDER.search(said):
         return _OUR_ADDRESS
     if TOO_MUCH_MAIL.search(said):
@@ -269,9 +269,9 @@ def of_words(code: str, said: str) -> Reason | None:
 
 
 def find(code: str) -> Reason | None:
-    """What a code of an e-mail means; None for one that we have no words for."""
+    """What an error code of an e-mail means; None if it is not known."""
     if match := _CODE.fullmatch(code):
-        # 4.x.x is the same cause as 5.x.x: who reports it as failed has given up.
+        # 4.x.x has the same cause as 5.x.x: if it is reported as a failure, somebody has given up.
         return _ENHANCED.get(f"{match[1]}.{match[2]}") or _SUBJECTS.get(match[1])
     if _REPLY.fullmatch(code) or code in _REPLIES:
         return _REPLIES.get(code) or (_LATER if code.startswith("4") else REFUSED)

@@ -1,4 +1,4 @@
-"""Meta's codes of the WhatsApp Cloud API, in plain words and with what to do.
+"""Meta's error codes of the WhatsApp Cloud API, in plain words and with what to do.
 
 https://developers.facebook.com/documentation/business-messaging/whatsapp/support/error-codes
 """
@@ -29,7 +29,7 @@ _NO_ADVERTISING = (
     "Do not send it again within a day. If it is no advertising, use a utility template or another "
     "channel."
 )
-# Meta stops advertising alone, but not every template tells whether it is some.
+# Meta stops only advertising, but it cannot be told of every template whether it is advertising.
 _STOPPED = (
     "Respect it: this person gets nothing more on WhatsApp until they want offers again in "
     "WhatsApp itself, or an owner or admin takes the address off the list of suppressed ones."
@@ -123,7 +123,7 @@ META: Final = {
     code: Reason(text=_PLAINER.get(code, REASONS[code]), advice=advice)
     for code, advice in _ADVICE.items()
 } | {
-    # 200 to 299 are all about permissions.
+    # All codes from 200 to 299 are about permissions.
     str(code): Reason(text=_PERMISSION, advice=_TOKEN)
     for code in range(200, 300)
 }

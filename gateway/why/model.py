@@ -1,4 +1,4 @@
-"""What an explanation is made from, and what it is. Values only."""
+"""The values from which an explanation is made, and the explanation itself."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reason:
-    """Why a message failed, and what can be done: for somebody without technical knowledge."""
+    """Why a message failed, and what to do: for readers without technical knowledge."""
 
     text: str
     advice: str
@@ -26,8 +26,8 @@ class Reason:
 class Queued:
     """A message's place in the queue; `phase` is `send` or `ask`.
 
-    `is_held`: a worker is at it at this moment. `was_held`: one was, and has not come back.
-    `is_paced`: its sender sends only so many messages a second.
+    `is_held`: a worker has it now. `was_held`: a worker had it, and its lease has run out.
+    `is_paced`: its sender has a limit of messages per second.
     """
 
     phase: str
@@ -41,7 +41,7 @@ class Queued:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class File:
-    """A file of a message; `state` is `waiting`, `stored` or `failed`, then with a `reason`."""
+    """A file of a message; `state` is `waiting`, `stored`, or `failed` with a `reason`."""
 
     filename: str | None
     state: str
@@ -50,7 +50,7 @@ class File:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Other:
-    """Another message that belongs to this one: a retry with its status, or what came next."""
+    """A message related to this one: a retry with its status, or the next in the conversation."""
 
     id: UUID
     created_at: datetime
@@ -58,22 +58,22 @@ class Other:
 
 
 def named_in(event: Row) -> str | None:
-    """The provider that told an event, or that a worker notes in one of its own."""
+    """The provider that reported an event, or that the worker named in an event of its own."""
     named = event["source"] if event["source"] in PROVIDERS else event["detail"].get("provider")
     return named if isinstance(named, str) and named in PROVIDERS else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Story:
-    """All that is known of one message.
+    """All that is known about one message.
 
     `message` has the columns of GET /v1/messages/{id}, `events` those of its events, oldest first
-    (with `is_cut` the oldest are missing). `now` is the database's. `provider` is whose the sender
-    is by now: whom an event names counts before that. `contact` is the name of the other side,
-    `contact_kind` is `lead` or `client` where it is one. `suppressions` are the reasons why the
-    other side must not be written to on this channel. `can_leave`: our address and its account are
-    there, and on. `next` is the first message in the other
-    direction after this one, `is_answer` where it says so itself.
+    (`is_cut`: the oldest are missing). `now` is the database's time. `provider` is the one that the
+    sender has now; one that an event names takes precedence. `contact` is the name of the other
+    side, `contact_kind` is `lead` or `client` if it is one. `suppressions` are the reasons why the
+    other side must not be written to on this channel. `can_leave`: our address and its account
+    exist and are active. `next` is the first message in the other direction after this one;
+    `is_answer`: it says itself that it answers this one.
     """
 
     message: Row
@@ -93,23 +93,23 @@ class Story:
 
     @property
     def channel(self) -> str:
-        """The word of `messages.channel`."""
+        """The channel, as in `messages.channel`."""
         return str(self.message["channel"])
 
     @property
     def carrier(self) -> str | None:
-        """The provider that the message was with last, else whose the sender is."""
+        """The provider that had the message last, or else the one that the sender has now."""
         named = (named_in(event) for event in reversed(self.events))
         return next((provider for provider in named if provider), self.provider)
 
     @property
     def who(self) -> str:
-        """The carrier's name, as it stands within a sentence."""
+        """The carrier's name for use within a sentence."""
         return name_of(self.carrier)
 
     @property
     def metadata(self) -> Row:
-        """The message's metadata; rows of others may hold any JSON there."""
+        """The message's metadata; empty if another program has stored other JSON there."""
         given = self.message["metadata"]
         return given if isinstance(given, dict) else {}
 
@@ -120,14 +120,14 @@ class Story:
 
     @property
     def told(self) -> Row:
-        """What the provider told of the message beyond its events."""
+        """What the provider has said about the message besides its events."""
         told = self.metadata.get("provider")
         return told if isinstance(told, dict) else {}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
-    """One thing that happened, in plain words; `source` told it, `detail` is the technical part."""
+    """One thing that happened, in plain words: `source` reported it, `detail` is technical."""
 
     at: datetime
     text: str
@@ -136,7 +136,7 @@ class Step:
 
     @property
     def other(self) -> UUID | None:
-        """The other message that it is about, if it is: a provider's ids are none of ours."""
+        """The other message that it is about, if any; ids of providers do not count."""
         if self.source != "gateway" and self.detail.get("type") != "fallback":
             return None
         try:
@@ -147,7 +147,7 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Explanation:
-    """What became of a message: its state, what to do next (if anything), and how it came so."""
+    """What happened to a message: its state, what to do next (if anything), and its timeline."""
 
     summary: str
     advice: str | None

@@ -1,4 +1,4 @@
-"""What became of a message of ours, and what to do, by its status."""
+"""What happened to a message of ours, and what to do, by its status."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ARRIVED = ("delivered", "read")
 Said = tuple[str, str | None]
 
 _SOON = timedelta(seconds=2)
-# What is due for longer is not being looked after.
+# If a message has been due for longer than this, no worker takes messages up.
 _STUCK = timedelta(minutes=1)
 _NO_WORKER = (
     "If it does not leave within a minute, tell an administrator: the process that sends (gateway "
@@ -41,7 +41,7 @@ _LOCKED = (
     "hours of waiting it fails."
 )
 
-# Who must not be written to any more, whatever became of this one.
+# By reason: why further messages to the address are refused.
 SUPPRESSED: Final = {
     "stop": "they asked for no more messages (STOP)",
     "hard_bounce": "an earlier message came back",
@@ -54,7 +54,7 @@ SUPPRESSED: Final = {
 def explain(story: Story, zone: tzinfo) -> Said:
     """The state in a sentence or two, and what to do next."""
     state, advice = _BY_STATUS.get(story.message["status"] or "pending", _pending)(story, zone)
-    if story.is_test and story.message["status"] != "delivered":  # which says so itself
+    if story.is_test and story.message["status"] != "delivered":  # that sentence says so itself
         state += " It is a test: nobody gets it."
     if last_event(story, "fallback") is not None and story.message["status"] not in _ARRIVED:
         advice = "Something else was sent instead: look at that message, named below."
@@ -62,7 +62,7 @@ def explain(story: Story, zone: tzinfo) -> Said:
 
 
 def what(story: Story) -> str:
-    """The message, as a sentence begins with it."""
+    """The message, as the beginning of a sentence."""
     address = clean(story.message["to_address"], 80)
     to = f"{clean(story.contact, 80)} ({address})" if story.contact else address
     return f"This {noun(story.channel)} to {to}"
@@ -116,7 +116,7 @@ def _pending(story: Story, zone: tzinfo) -> Said:
 
 
 def _will_fail(story: Story) -> str | None:
-    """What keeps a message that waits from being sent, as things stand."""
+    """Why a waiting message would fail as things are now; None if it would not."""
     if story.suppressions:
         return "As things stand it will fail then. Cancel it, or have the suppression lifted."
     if story.can_leave:
@@ -137,7 +137,7 @@ def _sending(story: Story, zone: tzinfo) -> Said:
 
 
 def _under_way(story: Story, queued: Queued, zone: tzinfo) -> Said:
-    """Where it is in the queue."""
+    """What is happening to a message that is in the queue."""
     if queued.phase == "ask":
         return _unknown(story, zone)
     if queued.is_held:
@@ -146,7 +146,7 @@ def _under_way(story: Story, queued: Queued, zone: tzinfo) -> Said:
         text = f"{what(story)} was being sent when the process that sends it ended."
         return f"{text} Another one looks after it.", _NO_WORKER
     refusal = last_event(story, "refused_for_now")
-    # What waits for its turn at a mail server has been refused by nobody.
+    # `refusals` is 0 if it only waits for one of our connections to a mail server.
     if refusal is not None and (queued.refusals or queued.run_at > story.now + _SOON):
         return _refused_for_now(story, queued, refusal, zone)
     waited = story.now - queued.run_at
@@ -175,7 +175,7 @@ def _refused_for_now(story: Story, queued: Queued, refusal: Row, zone: tzinfo) -
 
 
 def _unknown(story: Story, zone: tzinfo) -> Said:
-    if story.message["external_id"] is not None:  # that is all a report has told: a delay, say
+    if story.message["external_id"] is not None:  # so the provider has it, by a report of a delay
         return arrived.sent(story, what(story), zone)
     queued, who = story.queued, story.who
     lost = f"It is not known whether {who} took {_this(story)}: the answer was lost on the way."
@@ -239,7 +239,7 @@ def _canceled(story: Story, zone: tzinfo) -> Said:
 
 def _failed(story: Story, zone: tzinfo) -> Said:
     row = story.message
-    # Whose code it is: of several failures the row has the earliest.
+    # The row has the code of the earliest failure, so this decides whose code it is.
     failures = [event for event in story.events if event["status"] == "failed"]
     first = min(failures, key=lambda event: event["occurred_at"], default=None)
     provider = provider_of(story, first) if first else story.carrier

@@ -1,4 +1,4 @@
-"""The gateway's own codes: what it refused itself, and what no provider has a code for."""
+"""The gateway's own codes: for what it refused itself, and what providers have no code for."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from gateway.why.words import opening, sentence
 ADMIN: Final = "Tell an administrator"
 _AGAIN = "Then send it again."
 
-# A text of None: the row's own, which says more (the file's name, the reason of the suppression).
-# Each is said of an attempt, too, after which another one comes: it speaks of no end.
+# None as the text: the row's own text says more (a file's name, the reason of the suppression).
+# The texts are also shown for attempts that are followed by another, so none may sound final.
 _OWN: Final[dict[str, tuple[str | None, str]]] = {
     "expired": (
         "It was not sent in time: its latest moment had passed.",
@@ -152,7 +152,7 @@ CODES: Final = frozenset({*_OWN, *_UNCLEAR})
 
 
 def find(code: str, said: str) -> Reason | None:
-    """What one of our own codes means; `said` is the row's message, made harmless."""
+    """What one of our own codes means; `said` is the row's error message, cleaned."""
     if code in _OWN:
         text, advice = _OWN[code]
         return Reason(text=text or sentence(said or "The gateway did not send it"), advice=advice)
@@ -160,7 +160,7 @@ def find(code: str, said: str) -> Reason | None:
 
 
 def of_http(code: str, who: str) -> Reason | None:
-    """What the status of an answer means that gave no code of its own."""
+    """What the HTTP status of a provider's answer means, if that had no code of its own."""
     match = _HTTP.fullmatch(code)
     if match is None:
         return None

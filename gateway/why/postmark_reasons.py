@@ -1,4 +1,4 @@
-"""Postmark's numbers: of its API's refusals, and of the types of its bounces.
+"""Postmark's numeric codes: of its API's refusals, and of types of bounces.
 
 https://postmarkapp.com/developer/api/overview#error-codes and
 /developer/api/bounce-api#bounce-types

@@ -1,4 +1,4 @@
-"""Why a message failed and what to do about it, by its code: usable alone, beside any message."""
+"""Why a message failed and what to do about it, by its code alone."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def failure(
 ) -> Reason:
     """Why a message failed, from the columns of its row; never empty.
 
-    `provider` helps where two providers mean different things by one code; None will do. For a
-    code that we do not know the provider's own text stands, and is said to be that.
+    `provider` helps if two providers use the same code; it may be None. For an unknown code the
+    provider's own text is quoted.
     """
     code = (error_code or "").strip()
     said = clean(error_message or "")
@@ -38,7 +38,7 @@ def _known(channel: str, provider: str | None, code: str, said: str) -> Reason |
     if channel == "email":
         return mail_reasons.of_words(code, said) or mail_reasons.find(code)
     if provider is None:
-        # Whoever carries this channel: their numbers do not overlap.
+        # Any provider of this channel will do: their numbers do not overlap.
         return TWILIO.get(code) or (META.get(code) if channel == "whatsapp" else None)
     return None
 

@@ -1,4 +1,4 @@
-"""What somebody may mean by a text that they have found somewhere: ids, or an address."""
+"""What a text that somebody looks up may refer to: ids, or an address."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SCHEMES = ("whatsapp:", "mailto:", "tel:", "sms:")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reference:
-    """Ids of ours, ids of providers, and addresses as they are stored; the likeliest first."""
+    """Our ids, ids of providers, and addresses as they are stored; the likeliest of each first."""
 
     ids: tuple[UUID, ...] = ()
     external_ids: tuple[str, ...] = ()
@@ -23,10 +23,10 @@ class Reference:
 
 
 def reference(text: str, countries: Sequence[str | None] = (None,)) -> Reference:
-    """Read a text as every one of them; `countries` are where a national number may be from.
+    """All that a text may refer to; `countries` are those of a national number.
 
-    A Message-ID comes with and without <>, and before its @ is our id, or the provider's. SendGrid
-    shows its own with more behind a point.
+    A Message-ID may be given with or without <>, and has our id, or the provider's, before its @.
+    SendGrid shows its ids with a point and more characters appended.
     """
     text = text.strip()[:_LONGEST].replace("\x00", "")
     bare = text.removeprefix("<").removesuffix(">")
@@ -50,7 +50,7 @@ def _addresses(text: str, countries: Sequence[str | None]) -> tuple[str, ...]:
     if "@" in written:
         return (email.key(email.to_mailbox(written) or written),)
     numbers = [phone.to_e164(written, country) for country in (None, *countries)]
-    # As it is written: a short code, a WhatsApp user id, a number in a form that nobody dials.
+    # Also unchanged: it may be a short code, a WhatsApp user id, or a number in an unusual form.
     bare = re.sub(r"[\s().\-/]", "", written) if written.startswith("+") else written
     return tuple(dict.fromkeys(each for each in (*numbers, bare) if each))
 

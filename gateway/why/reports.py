@@ -1,4 +1,4 @@
-"""What a provider's word means in the timeline: `type` of the events that `webhooks` makes."""
+"""The timeline's sentences for providers' reports, by `type` of the events from `webhooks`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 from gateway.why.model import Row, Story
 from gateway.why.words import clean, how_long_seconds, opening
 
-# By channel, then for every channel; {who} is the provider.
+# First by channel, then for every channel; {who} is the provider.
 _SMS: Final = {
     "sent": "{who} handed it to the recipient's network.",
     "delivered": "It arrived on the recipient's phone.",
@@ -36,7 +36,7 @@ _CALL: Final = {
     "cost": "{who} told what the call cost{price}.",
 }
 _DEFERRED = "The recipient's mail server did not take it yet; {who} kept trying."
-# A bounce that is none for sure; one that is has failed.
+# For a notice that may not be a bounce; a certain bounce has the status `failed`.
 _CAME_BACK = "A notice came back that does not say for sure whether it arrived."
 _SPAM = "The recipient reported it as spam."
 _LEFT = "The recipient unsubscribed."
@@ -79,7 +79,7 @@ _ANY: Final = {
 }
 _CHANNELS: Final = {"sms": _SMS, "whatsapp": _WHATSAPP, "call": _CALL, "email": _EMAIL}
 
-# Where the word is new to us, its status still says something.
+# If the type is not known, the status still says something.
 _BY_STATUS: Final = {
     "sent": "{who} has it",
     "delivered": "{who} reports that it arrived",
@@ -94,7 +94,7 @@ _ANSWERED: Final = {
 
 
 def reported(story: Story, event: Row, who: str) -> str:
-    """What a report says that is no failure."""
+    """The sentence for a report that is not a failure."""
     word = str(event["type"]).lower().removeprefix("email.")
     known = _CHANNELS.get(story.channel, {}).get(word) or _ANY.get(word)
     if known is None:
@@ -115,7 +115,7 @@ def reported(story: Story, event: Row, who: str) -> str:
 
 
 def answered_by(story: Story) -> str | None:
-    """Who answered a call, in a sentence; None where nobody was asked to find out."""
+    """A sentence on who answered a call; None if detection was not asked for."""
     found = str(story.told.get("answered_by") or "")
     if found.startswith("machine"):
         return "A machine answered the call, such as a voicemail."

@@ -20,13 +20,13 @@ _AGAIN: Final = {
     "canceled": "It was to be sent again, as a new message, which was canceled.",
     "failed": "It was sent again, as a new message, which failed, too.",
 }
-# A provider's time in whole seconds may be any moment of that second.
+# A provider's time in whole seconds may stand for any moment of that second.
 _SECOND = timedelta(seconds=1) - timedelta.resolution
 _RANKS: Final = {status: rank for rank, status in enumerate(Status)}
 
 
 def timeline(story: Story, zone: tzinfo) -> tuple[Step, ...]:
-    """What happened, in the order in which it did."""
+    """What happened, in order of time."""
     steps = [_step(story, event, zone) for event in _in_order(story.events)]
     return (*_before(story, steps), *_merged(steps), *_after(story))
 
@@ -37,24 +37,24 @@ def last_event(story: Story, *types: str) -> Row | None:
 
 
 def provider_of(story: Story, event: Row) -> str | None:
-    """Who is meant by an event: whom it names, or else who has the message."""
+    """The provider that an event is about: the one it names, or else the message's carrier."""
     return named_in(event) or story.carrier
 
 
 def reason_of(story: Story, event: Row) -> str:
-    """Why an event says that something went wrong."""
+    """The reason for a failure or refusal, from its event."""
     given = (event["detail"].get(name) for name in ("error_code", "error_message"))
-    # What a provider tells beside may have the same name and any form.
+    # A provider's own details may have these names, too, with values of any type.
     code, said = (value if isinstance(value, str) else None for value in given)
     is_later = event["type"] == "refused_for_now" and story.channel == "email"
-    if is_later and asks_to_wait(code or ""):  # the same code of a bounce says why it was given up
+    if is_later and asks_to_wait(code or ""):  # in a bounce this code says why it was given up
         return "The mail server asks to try again later."
     return failure(story.channel, provider_of(story, event), code, said).text
 
 
 def _in_order(events: Sequence[Row]) -> list[Row]:
-    """By when they happened; what one source tells of one moment, by what follows what."""
-    # Reports of one second may come in any order: each counts as if it had come with the last.
+    """Events in order of time; those with the same time in the order of their statuses."""
+    # Reports with the same second may come in any order: all count as if they came with the last.
     latest: dict[tuple[str, datetime], datetime] = {}
     for event in sorted(events, key=itemgetter("recorded_at")):
         latest[event["source"], event["occurred_at"]] = event["recorded_at"]
@@ -87,7 +87,7 @@ def _said(story: Story, event: Row) -> str:
 
 
 def _detail(event: Row) -> dict[str, str]:
-    """The technical part: the word as it was told, and what is short enough to be read."""
+    """The technical part: the event's own type, and its plain values, cleaned."""
     found = {"type": clean(event["type"], 64)}
     for name, value in event["detail"].items():
         if isinstance(value, str | int | float) and not isinstance(value, bool) and value != "":
@@ -137,7 +137,7 @@ def _pointer(other: Other, text: str) -> Step:
 
 
 def _merged(steps: list[Step]) -> list[Step]:
-    """The same said by the same again and again, as opens of a mail are, is one step."""
+    """Repetitions of a step in direct succession, such as opens of a mail, become one step."""
     found: list[Step] = []
     counts: list[int] = []
     for step in steps:
@@ -159,7 +159,7 @@ def _merged(steps: list[Step]) -> list[Step]:
     ]
 
 
-# What the gateway itself noted: api, worker, and what is stored with a message that comes in.
+# The gateway's own events: of the API, the worker, and messages that come in.
 
 
 def _accepted(story: Story, _event: Row, zone: tzinfo) -> str:

@@ -1,7 +1,7 @@
-"""Twilio's codes, in plain words and with what to do: messages, WhatsApp and calls.
+"""Twilio's error codes, in plain words and with what to do: for messages, WhatsApp and calls.
 
-https://www.twilio.com/docs/api/errors; of a call that failed also the network's SIP codes
-(https://www.iana.org/assignments/sip-parameters) and the words of CallStatus.
+https://www.twilio.com/docs/api/errors; for failed calls also the network's SIP codes
+(https://www.iana.org/assignments/sip-parameters) and the values of CallStatus.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ _ADVICE: Final = {
     "63112": f"{ADMIN}: Meta's Business Support can say why. {_OTHER_WAY}",
 }
 
-# Codes of which support staff would not understand the provider's words.
+# Plainer texts for codes whose own description support staff would not understand.
 _PLAINER: Final = {
     "20003": "Twilio does not accept the gateway's access to the account.",
     "21213": "The call has no number to call from.",
@@ -185,7 +185,7 @@ _SIP_AWAY = "The phone could not be reached: switched off, or out of range."
 _SIP_REJECTED = "The call was rejected by the person, the phone or the network."
 _SIP_NETWORK = "The telephone network could not put the call through."
 
-# What ends a call; Twilio's own numbers are in TWILIO.
+# How calls end; Twilio's own numbers are in TWILIO.
 CALLS: Final = {
     "busy": Reason(text="The line was busy.", advice="Call again in some minutes."),
     "no-answer": Reason(text="Nobody answered the call.", advice=_CALL_AGAIN),

@@ -1,4 +1,4 @@
-"""How things are said: times, durations, names, and texts of strangers made harmless."""
+"""Wording: times, durations, names, and the cleaning of texts from strangers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def when(at: datetime, zone: tzinfo) -> str:
     """A moment as people write it, to the minute: 26 Nov 2026, 14:02 UTC."""
     try:
         there = at.astimezone(zone)
-    except OverflowError:  # at the end of the calendar
+    except OverflowError:  # at the very beginning or end of the calendar
         there = at
     name = there.tzname() or ""
     return f"{there.day} {_MONTHS[there.month - 1]} {there.year}, {there:%H:%M} {name}".strip()
@@ -30,7 +30,7 @@ def how_long(length: timedelta) -> str:
 
 
 def how_long_seconds(seconds: object) -> str | None:
-    """The same of a number of seconds as a provider tells it; None for what is none."""
+    """The duration of a number of seconds as a provider reports it; None if it is not a number."""
     text = str(seconds)
     is_number = text.isdecimal() and len(text) < 10
     return how_long(timedelta(seconds=int(text))) if is_number else None
@@ -42,12 +42,12 @@ def counted(number: int, thing: str) -> str:
 
 
 def noun(channel: str) -> str:
-    """What a message of this channel is called."""
+    """The noun for a message of this channel."""
     return _NOUNS.get(channel, "message")
 
 
 def name_of(provider: str | None) -> str:
-    """A provider's name within a sentence; what is not known is not guessed."""
+    """A provider's name for use within a sentence; "the provider" if it is not known."""
     row = PROVIDERS.get(provider or "")
     return row.title if row else "the provider"
 
@@ -58,12 +58,12 @@ def opening(text: str) -> str:
 
 
 def clean(text: object, most: int = 300) -> str:
-    """A stranger's text on one line: no control characters, no change of direction, not endless."""
+    """A stranger's text on one line, cut, without control characters or changes of direction."""
     words = "".join(each if each.isprintable() else " " for each in str(text)[: most * 4])
     line = " ".join(words.split())
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
 def sentence(text: str) -> str:
-    """With a full stop, unless it ends by itself."""
+    """The text with a full stop, unless it ends with a punctuation mark."""
     return text if text.endswith((".", "!", "?", "…")) else text + "."
