@@ -90,8 +90,7 @@ async def play(stage: Stage, say: Say) -> list[dict[str, Any]]:
 
 
 def _check(conversation: list[dict[str, Any]]) -> None:
-    """Raise `NotAsPlannedError` unless the contact has messages in both directions on each channel.
-    """
+    """Raise `NotAsPlannedError` unless every channel has a message in each direction."""
     missing = {
         (channel, direction)
         for channel in ("email", "sms", "whatsapp", "call")

@@ -1,7 +1,7 @@
-"""The providers' side, on this machine: for demos, tests and users' own CI.
+"""Simulated providers on this machine: for the demo, tests and users' own CI.
 
-An independent second implementation: nothing here imports `channels`, `webhooks` or the rest of
-`gateway`, so that a mistake in the gateway is not repeated by what tests it.
+An independent implementation: nothing here imports `channels`, `webhooks` or the rest of `gateway`,
+so that a mistake in the gateway is not repeated in its test.
 """
 
 from __future__ import annotations

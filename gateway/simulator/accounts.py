@@ -1,4 +1,4 @@
-"""Accounts of any provider: which addresses they own, and whose webhook gets an inbound message."""
+"""Accounts of any provider: their addresses, and whose webhook gets an inbound message."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gateway.simulator.provider import InboundBody, UnfitError, WebhookUrl
 
 
 class SimAccount(BaseModel):
-    """An account as `POST /_sim/accounts` gives it: a provider adds its credentials."""
+    """An account as in `POST /_sim/accounts`; each provider's own class adds credentials."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -82,11 +82,11 @@ class AccountBook(Generic[A]):
         return iter(self._by_key.values())
 
     def note_sender(self, account: A, address: str) -> None:
-        """It has sent from this address: what is written to it is the account's."""
+        """The account has sent from this address: messages to the address are the account's."""
         self._senders[_same(address)] = account.key
 
     def fitness(self, body: InboundBody) -> int:
-        """How certainly one is meant: 4 named, 3 owns `to`, 2 has sent from it, 1 is there."""
+        """How certainly an account here is meant: 4 named, 3 owns `to`, 2 sent from it, 1 any."""
         if body.account is not None:
             return 4 if body.account in self._by_key else 0
         if any(some.owns(body.to) for some in self):
@@ -98,8 +98,8 @@ class AccountBook(Generic[A]):
     def owner(self, address: str, key: str | None) -> A:
         """The account `key`, else the one that owns `address`; raises `UnfitError`.
 
-        Without an owner it is the account that has sent from it, the only account, or the only one
-        that names no addresses.
+        Without an owner it is the account that has sent from `address`, else the only account, else
+        the only one that names no addresses.
         """
         if key is not None:
             if key not in self._by_key:
@@ -122,7 +122,7 @@ class AccountBook(Generic[A]):
         return candidates[0]
 
     def webhook(self, account: A, event: str) -> str:
-        """The URL for `event`; raises `UnfitError` where the account has none."""
+        """The URL for `event`; raises `UnfitError` if the account has none."""
         url = account.webhooks.get(event)
         if url is None:
             raise UnfitError(f"{self._provider} account {account.key} has no webhook {event!r}")

@@ -22,7 +22,7 @@ from gateway.simulator.twilio import Twilio
 
 KEEP_REQUESTS = 200_000
 MAX_BODY_BYTES = 10 * 1024 * 1024
-# How many callbacks are on their way at once, for all messages together.
+# How many callbacks are under way at once, for all messages together.
 CONNECTIONS = 256
 
 
@@ -36,7 +36,7 @@ def _now() -> datetime:
 
 
 def _errors(providers: tuple[Provider, ...]) -> Middleware:
-    """Word HTTP errors as the provider does whose path it is."""
+    """Give HTTP errors the body of the provider that the path belongs to."""
 
     @web.middleware
     async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -53,7 +53,7 @@ def _errors(providers: tuple[Provider, ...]) -> Middleware:
 
 
 def _based(state: State) -> Middleware:
-    """Remember where the simulator was reached: what it serves itself is below that address."""
+    """Remember the address of the simulator, for the URLs of files that it serves itself."""
 
     @web.middleware
     async def based(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -74,17 +74,17 @@ def build_simulator(
     smtp_host: str = "127.0.0.1",
     smtp_else_any: bool = False,
 ) -> web.Application:
-    """The application: the providers' paths and `/_sim`; with `smtp_port` a mail server too.
+    """The application: the providers' paths and `/_sim`; with `smtp_port` a mail server, too.
 
-    That one listens while the application runs; port 0 takes a free one, as one that is taken does
-    with `smtp_else_any`; `/_sim` tells which.
+    The mail server listens while the application runs. Port 0 takes a free one; with
+    `smtp_else_any` so does a port that is in use; `/_sim` tells which.
 
     The same `seed` gives the same ids and the same shuffling; `keep_requests` is how many of the
-    newest requests are remembered; `retry_wait` seconds before a callback's first retry, doubled
-    each time; `patience` seconds for the callbacks of `before_response`. `clock` gives times with
-    a zone.
+    newest requests are remembered; `retry_wait` are seconds before a callback's first retry,
+    doubled each time; `patience` are seconds for the callbacks of `before_response`. `clock` gives
+    times with a zone.
     """
-    # For ids and the order of callbacks; being repeatable matters more than being unpredictable.
+    # For ids and the order of callbacks, which must be repeatable rather than unpredictable.
     random = Random(seed)  # noqa: S311
     state = State(clock=clock, random=random, keep_requests=keep_requests, patience=patience)
     meta, smtp = Meta(state), Smtp(state)
@@ -137,11 +137,11 @@ async def run(
     smtp_else_any: bool = False,
     mail_ready: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve until cancelled; `ready` is told the base address once requests are answered.
+    """Serve until cancelled; `ready` gets the base address once requests are answered.
 
-    And `mail_ready` the `host:port` of the mail server, empty without `smtp_port`.
+    `mail_ready` gets the `host:port` of the mail server, empty without `smtp_port`.
 
-    Port 0 takes a free one. Raises `OSError` where a port is taken.
+    Port 0 takes a free one. Raises `OSError` if a port is in use.
     """
     app = build_simulator(
         seed=seed,

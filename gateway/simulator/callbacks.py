@@ -1,4 +1,4 @@
-"""Delivery of callbacks: one request with its time limits and retries, recorded, never raised."""
+"""Delivery of callbacks, with time limits and retries; failures are recorded, never raised."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from urllib.parse import urlsplit
 import aiohttp
 from yarl import URL
 
-# Bytes of an answer that are read; the rest is cut off.
+# How many bytes of an answer are read.
 MAX_ANSWER = 64 * 1024
-# The largest file that is fetched to be sent on.
+# How many bytes of a file are fetched.
 MAX_FILE = 40 * 1024 * 1024
 
 
 class UnreachableError(Exception):
-    """A file that could not be fetched: the text says why."""
+    """A file could not be fetched; the text says why."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """How long and how often one delivery is tried; seconds.
+    """How long (in seconds) and how often one delivery is tried.
 
     `retry_on` holds `ct` (no connection), `rt` (no answer in time), `4xx`, `5xx`.
     """
@@ -39,7 +39,7 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Callback:
-    """One request to make: `url` is sent byte for byte as it stands, without fragment."""
+    """One request to make; `url` has no fragment, and is sent byte for byte."""
 
     url: str
     body: bytes
@@ -62,7 +62,7 @@ class Attempt:
 
 @dataclass(kw_only=True, slots=True)
 class Delivery:
-    """What became of one callback."""
+    """The attempts at one callback, and the last answer."""
 
     event: str
     url: str
@@ -73,7 +73,7 @@ class Delivery:
 
     @property
     def status(self) -> int | None:
-        """The last answer's status, None when there was none."""
+        """The last answer's status, None if there was none."""
         return self.attempts[-1].status if self.attempts else None
 
     def as_json(self) -> dict[str, object]:
@@ -95,12 +95,12 @@ class Delivery:
 
 
 def is_callable_url(url: str) -> bool:
-    """Whether a callback can be sent there at all: http or https, a host, no spaces."""
+    """Whether a callback can be sent to this URL: http or https, a host, no spaces."""
     if any(character.isspace() or not character.isprintable() for character in url):
         return False
     try:
         parts = urlsplit(url)
-        # `port` is only checked when it is read.
+        # `port` is checked only when it is read.
         return parts.scheme.lower() in {"http", "https"} and bool(
             parts.hostname and parts.port != 0
         )
@@ -111,7 +111,7 @@ def is_callable_url(url: str) -> bool:
 class Caller:
     """Makes the callbacks of all providers over one session.
 
-    `retry_wait` seconds before the first retry, doubled for each next one.
+    `retry_wait` are the seconds before the first retry, doubled for each next one.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class Caller:
         *,
         retry_wait: float,
     ) -> None:
-        """Use `session`, which the caller of this closes."""
+        """Use `session`, which the caller closes."""
         self._session = session
         self._clock = clock
         self._retry_wait = retry_wait
@@ -165,7 +165,7 @@ class Caller:
         except TimeoutError as error:
             return Attempt(at=at, kind="rt", error=_text(error))
         except (aiohttp.ClientConnectionError, OSError) as error:
-            # Refused, unknown, or closed while in use: the connection failed.
+            # The connection was refused or broke, or the host is unknown.
             return Attempt(at=at, kind="ct", error=_text(error))
         except (aiohttp.ClientError, ValueError) as error:
             return Attempt(at=at, kind="rt", error=_text(error))
@@ -189,7 +189,7 @@ class Caller:
         async with self._session.request(
             callback.method,
             URL(callback.url, encoded=True),
-            # As a stream: aiohttp warns of large bodies that are bytes.
+            # As a stream, because aiohttp warns about large bodies of bytes.
             data=BytesIO(callback.body) if callback.body else None,
             headers=headers,
             timeout=timeout,

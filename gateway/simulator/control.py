@@ -1,4 +1,4 @@
-"""`/_sim`: tells the simulator what to do, and asks what it was sent."""
+"""`/_sim`: the simulator's own API, to plan what it does, and to see what it was sent."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Control:
         providers: Mapping[str, Provider],
         handshakes: Mapping[str, Handshake],
     ) -> None:
-        """Serve these providers by name; `handshakes` has those that verify a webhook."""
+        """Serve these providers by name; `handshakes` are of those that verify webhooks."""
         self._state = state
         self._handshakes = handshakes
         self._providers = providers
@@ -116,7 +116,7 @@ class Control:
         )
 
     def _receiver(self, body: InboundBody) -> Provider:
-        """Whose account is meant: the one named, else that owning `to`, else the only one."""
+        """The provider whose account is meant, by `AccountBook.fitness`; raises `UnfitError`."""
         able = [
             some
             for some in self._providers.values()
@@ -167,7 +167,7 @@ class Control:
 
 
 def _answering(handler: Handler) -> Handler:
-    """Turn what is wrong with a request into a problem that names it."""
+    """Answer the errors of a request as problems."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         try:
@@ -191,7 +191,7 @@ def _answering(handler: Handler) -> Handler:
 
 
 def _message(text: str, kind: str, given: object) -> str:
-    """pydantic's message, with the value that it is about if that is one of our own words."""
+    """pydantic's message, with the given value if it should be one of our own words."""
     return f"{text}; got {given!r}" if kind in {"enum", "literal_error"} else text
 
 

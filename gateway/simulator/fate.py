@@ -1,4 +1,4 @@
-"""What happens to a message after it was accepted: one step after the other, each reported."""
+"""What happens to a message after it was accepted: step by step, each of them reported."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ async def travel(
     advance: Callable[[str], Awaitable[R]],
     post: Callable[[list[R]], Awaitable[None]],
 ) -> None:
-    """Take a message through `steps`: `advance` moves it on and says what to report.
+    """Take a message through `steps`: `advance` moves it on and returns what to report.
 
-    `post` makes the callbacks: of one report, or with the fault `batch` of all of them together.
-    Out of order and all at once only the callbacks come: the message itself is further by then,
-    as it is with real providers.
+    `post` makes the callbacks: for one report, or with the fault `batch` for all together. With
+    `batch` and `reorder` only the callbacks are late: the message itself has moved on by then, as
+    with real providers.
     """
     together = bool(plan.faults & {Fault.BATCH, Fault.REORDER})
     waiting: list[R] = []

@@ -1,4 +1,4 @@
-"""Files that come with inbound messages, and recordings: kept, and fetched where they are URLs."""
+"""Files that come with inbound messages: fetched if only a URL is given."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gateway.simulator.state import State
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class File:
-    """One file; `content_id` without <>, for a picture inside an HTML text."""
+    """One file; `content_id` (without <>) is for a picture inside an HTML text."""
 
     content: bytes
     content_type: str

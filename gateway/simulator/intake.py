@@ -1,4 +1,4 @@
-"""How every provider takes a request to send: recorded, disturbed as planned, answered."""
+"""How every provider takes a request to send: recorded, answered, with the planned faults."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ProviderError(Exception):
 
 
 class UpstreamError(ProviderError):
-    """What a proxy in between answers: nothing in the provider's format."""
+    """An error of a proxy in between, not in the provider's format."""
 
     def __init__(self, status: int) -> None:
         """Answer with the HTTP `status`."""
@@ -42,9 +42,9 @@ class UpstreamError(ProviderError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Accepted:
-    """A message that was taken: what to answer, its id, and the task in which it goes its way.
+    """A message that was taken: the answer, its id, and the task that runs through its statuses.
 
-    `task` is None for one that goes no way yet (it is scheduled).
+    `task` is None while it is scheduled.
     """
 
     response: web.Response
@@ -63,8 +63,8 @@ async def take(
 ) -> web.StreamResponse:
     """Answer one request to send, and lose or delay the answer as its plan says.
 
-    `choose` checks who asks and finds the plan, with what attempts of one message have in common;
-    `refuse` gives the provider's words for the status of a fault, None where it has none;
+    `choose` checks the credentials and finds the plan, with a key that attempts at one message have
+    in common; `refuse` gives the provider's error for the status of a fault, None if it has none;
     `accept` checks the message and keeps it. `choose` and `accept` raise `ProviderError`.
     """
     state.requests.append(asked)
@@ -82,7 +82,7 @@ async def take(
         return error.response()
     asked.sid = accepted.sid
     if Fault.BEFORE_RESPONSE in plan.faults and accepted.task is not None:
-        # Not wait_for: the callbacks continue after the time-out.
+        # Not wait_for: it would cancel the callbacks after the time-out.
         await asyncio.wait({accepted.task}, timeout=state.patience)
     await asyncio.sleep(plan.body.answer_delay_ms / 1000)
     if fault is Fault.TIMEOUT_AFTER_ACCEPT:

@@ -1,7 +1,7 @@
-"""graph.facebook.com, as far as WhatsApp goes: messages, media, and the webhook.
+"""The WhatsApp part of graph.facebook.com: messages, media, and the webhook.
 
-https://developers.facebook.com/docs/whatsapp/cloud-api. The access token is checked, webhooks are
-signed with the app secret.
+https://developers.facebook.com/docs/whatsapp/cloud-api. The access token is checked, and webhooks
+are signed with the app secret.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Meta:
         self._media.add_routes(app, VERSION)
 
     def error(self, request: web.Request, status: int) -> web.Response | None:
-        """The Graph API's error body for a path below one of its versions."""
+        """The Graph API's error body, for a path below one of its versions."""
         if not re.match(r"/v\d+\.\d+(/|$)", request.path):
             return None
         return MetaError(33 if status == 404 else 100, status=status).response()
@@ -108,7 +108,7 @@ class Meta:
         return delivery, delivery.status == 200 and delivery.answer == challenge
 
     async def inbound(self, body: InboundBody) -> tuple[str, Delivery]:
-        """Post a message to the `events` webhook of the account whose number `to` is."""
+        """Post a message to the `events` webhook of the account with the number `to`."""
         account = self.accounts.owner(body.to, body.account)
         account.note_written_to(body.to)
         url = self.accounts.webhook(account, "events")
@@ -217,7 +217,7 @@ class Meta:
     async def _live(
         self, account: MetaAccount, record: Record, plan: Plan, opaque: str | None
     ) -> None:
-        """Take a message through the statuses of its plan, several in one POST with `batch`."""
+        """Take a message through the statuses of its plan; with `batch` all are in one POST."""
         code, steps = plan.body.error_code, steps_of(plan, STEPS)
         if self._is_outside_window(account, record, plan):
             code, steps = OUTSIDE_WINDOW, STEPS["failed"]

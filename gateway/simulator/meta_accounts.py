@@ -1,4 +1,4 @@
-"""Meta accounts: one phone number each, its access token, and the app secret that signs."""
+"""Meta accounts, each with a phone number, an access token, and the app secret for signatures."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from gateway.simulator.plan import bare
 
 
 class MetaAccount(SimAccount):
-    """An account as `POST /_sim/accounts` gives it.
+    """An account as in `POST /_sim/accounts`.
 
-    `display_phone_number` is the number that people write to (default: any, the last one that
-    somebody wrote to). `templates` are bodies by `name` or `name/language`, with `{{1}}` for
-    variables: where any are given, no other is accepted. With `enforce_window` free texts fail
-    outside the 24 hours.
+    `display_phone_number` is the number that people write to (default: any, and the last one that
+    somebody wrote to counts). `templates` are bodies by `name` or `name/language`, with `{{1}}` for
+    variables; if any are given, no other is accepted. With `enforce_window` free texts fail outside
+    the 24 hours.
     """
 
     access_token: str = Field(min_length=1, repr=False)
@@ -46,12 +46,12 @@ class MetaAccount(SimAccount):
 
     @property
     def number(self) -> str:
-        """Its number, digits alone."""
+        """Its number, only the digits."""
         known = self.display_phone_number or self._written_to or "15550000000"
         return bare(known).removeprefix("+")
 
     def note_written_to(self, address: str) -> None:
-        """Somebody writes to this number: it is the account's, unless another was given."""
+        """Somebody wrote to this number: it is the account's, unless another was given."""
         self._written_to = address
 
     def owns(self, address: str) -> bool:
@@ -59,7 +59,7 @@ class MetaAccount(SimAccount):
         return self.names_addresses and bare(address).removeprefix("+") == self.number
 
     def sign(self, body: bytes) -> str:
-        """The header over the raw body.
+        """The signature header for the raw body.
 
         https://developers.facebook.com/docs/graph-api/webhooks/getting-started#validate-payloads
         """
@@ -67,7 +67,7 @@ class MetaAccount(SimAccount):
 
 
 class MetaAccounts(AccountBook[MetaAccount]):
-    """All accounts, and which token opens which."""
+    """All accounts, found by the token of a request."""
 
     def __init__(self) -> None:
         """Start with none: every request is refused."""

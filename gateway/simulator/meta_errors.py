@@ -58,7 +58,7 @@ class MetaError(ProviderError):
     """A request that the Graph API refuses: `code` is Meta's own."""
 
     def __init__(self, code: int, detail: str | None = None, *, status: int | None = None) -> None:
-        """Say `detail`, or what the code means."""
+        """Use `detail` as the details, or else the meaning of the code."""
         super().__init__(code)
         self.code: int = code
         self.status = status or ERRORS.get(code, (400,))[0]
@@ -66,7 +66,7 @@ class MetaError(ProviderError):
 
     def response(self) -> web.Response:
         """The answer: `{"error": {message, type, code, error_data, fbtrace_id}}`."""
-        # A missing object is a subcode of the wrong parameter.
+        # A missing object has the code of a wrong parameter, with a subcode.
         code = 100 if self.code == 33 else self.code
         said = title(self.code) if code == 190 else f"(#{code}) {title(self.code)}"
         error: dict[str, object] = {

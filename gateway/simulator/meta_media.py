@@ -1,4 +1,4 @@
-"""Files that came with WhatsApp messages: an id, then a URL, then the file, each for the token.
+"""Files of WhatsApp messages: an id leads to a URL, the URL to the file; both need the token.
 
 https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media
 """
@@ -39,13 +39,13 @@ class MetaMedia:
         self._files.clear()
 
     def keep(self, file: File) -> str:
-        """Keep a file; its id."""
+        """Keep a file; returns its id."""
         media_id = str(int(self._state.hex_id(), 16))[:16]
         self._files[media_id] = file
         return media_id
 
     async def _find(self, request: web.Request) -> web.Response:
-        """Where a file can be fetched for some minutes."""
+        """The URL and the metadata of a file."""
         media_id = request.match_info["media_id"]
         try:
             self._accounts.opened(request)

@@ -25,7 +25,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """A message that Meta takes: `to` in digits (or a user's id), `text` for people to read."""
+    """A message that Meta accepts: `to` in digits (or a user's id), and the readable `text`."""
 
     to: str
     kind: str
@@ -59,7 +59,7 @@ def check(body: Json, account: MetaAccount) -> Request:
 
 
 def recipient(body: Json) -> str | None:
-    """Digits of a number in `to`, or a user's own id in `recipient`."""
+    """The digits of the number in `to`, or the user's id in `recipient`."""
     user = body.get("recipient")
     if isinstance(user, str) and re.fullmatch(r"[A-Z]{2}\.[A-Za-z0-9.]{1,128}", user):
         return user

@@ -1,4 +1,4 @@
-"""What WhatsApp tells an account's webhook: statuses and messages, signed.
+"""WhatsApp's signed requests to an account's webhook: statuses and messages.
 
 https://developers.facebook.com/docs/whatsapp/cloud-api/webhooks/payload-examples
 """
@@ -18,7 +18,7 @@ from gateway.simulator.provider import InboundBody
 
 Json = dict[str, Any]
 
-# For days on everything but 200; here as often as a test will wait.
+# Meta retries for days on everything but 200; here it ends within the time of a test.
 LIMITS = Limits(
     connect=5.0,
     read=15.0,
@@ -34,7 +34,7 @@ KINDS = (
 
 
 def notification(account: MetaAccount, value: Json) -> Callback:
-    """The POST of one change; `value` is what it says beside whose number it is."""
+    """The POST of one change; `value` is its content without the account's number."""
     metadata = {
         "display_phone_number": account.number,
         "phone_number_id": account.phone_number_id,
@@ -49,7 +49,7 @@ def notification(account: MetaAccount, value: Json) -> Callback:
             }
         ],
     }
-    # Everything beyond ASCII is escaped, in lower case, and signed that way.
+    # Characters beyond ASCII are escaped (in lower case), and the escaped text is signed.
     body = json.dumps(payload, separators=(",", ":"), ensure_ascii=True).encode()
     return Callback(
         url=account.webhooks["events"].partition("#")[0],
@@ -101,10 +101,10 @@ def status(
 def inbound(
     account: MetaAccount, body: InboundBody, wamid: str, at: datetime, media: list[tuple[str, File]]
 ) -> Json:
-    """The value of a change with a message that somebody wrote; `media` with their ids.
+    """The value of a change with a message that somebody wrote; `media` are pairs of id and file.
 
     `params` are fields of the message (`reaction`, `button`, `interactive`, `location`, ...); the
-    `type` follows from them. `context` may be the id of the quoted message alone.
+    `type` follows from them. `context` may be just the id of the quoted message.
     """
     user = bare(body.from_).removeprefix("+")
     contact: Json = {"profile": {"name": body.profile_name or "Simulated Person"}}
@@ -112,7 +112,7 @@ def inbound(
     if user.isdigit():
         contact["wa_id"] = message["from"] = user
     else:
-        # A user with a user name may have no phone at all.
+        # A user with a user name may have no phone number.
         contact["user_id"] = message["from_user_id"] = user
     given = dict(body.params)
     context = given.pop("context", None)

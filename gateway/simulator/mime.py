@@ -1,7 +1,7 @@
-"""The mails that people write in the simulator: an `InboundBody` as a MIME message.
+"""The mails that simulated people write: an `InboundBody` as a MIME message.
 
 `params`: `subject`, `html`, `message_id`, `in_reply_to`, `references`, `date`, and `headers`, an
-object of more headers (or other values for these). Ids may be written with or without <>.
+object of further headers, which may replace the others. Ids may be written with or without <>.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def mailbox(address: str) -> str:
 
 
 def compose(state: State, body: InboundBody, files: list[File]) -> EmailMessage:
-    """The mail as the person's mail program writes it."""
+    """The mail as the person's mail program would write it."""
     mail = EmailMessage(policy=SMTP)
     message_id = body.text("message_id") or f"{state.hex_id()}@mail.simulator.example"
     headers = {
@@ -61,7 +61,7 @@ def compose(state: State, body: InboundBody, files: list[File]) -> EmailMessage:
 
 
 def received(state: State, account: str, body: InboundBody, mail: EmailMessage) -> Record:
-    """A mail that somebody wrote, as an account has received it."""
+    """The record of a mail that somebody wrote to an account."""
     return Record(
         sid=str(mail["Message-ID"]).strip("<>"),
         account=account,
@@ -77,7 +77,7 @@ def received(state: State, account: str, body: InboundBody, mail: EmailMessage) 
 
 
 def as_bytes(mail: EmailMessage) -> bytes:
-    """The mail as it is transmitted; headers in UTF-8 only if there is no other way."""
+    """The mail as it is transmitted; with headers in UTF-8 only if necessary."""
     try:
         return mail.as_bytes(policy=SMTP)
     except UnicodeEncodeError:

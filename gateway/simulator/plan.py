@@ -1,10 +1,10 @@
-"""What the simulator was told to do: outcomes, faults, and which plan is for which message.
+"""Plans: what the simulator does with which messages, their outcomes and faults.
 
-A plan is found by its `match`; of several the newest wins. Faults of the *answer* (`429`, `500`,
-`502`, `503`, `504`, `reset`, `reset_after_accept`, `timeout_after_accept`) apply to the first
-attempts of each message only, so that a sender that tries again gets through: each fault in the
-order given, `times` times over (default once; -1: every attempt). Faults of the *callbacks*
-(`duplicate`, `reorder`, `drop`, `batch`, `before_response`) apply to every message.
+A plan is found by its `match`; if several match, the newest wins. Faults of the *answer* (`429`,
+`500`, `502`, `503`, `504`, `reset`, `reset_after_accept`, `timeout_after_accept`) apply only to the
+first attempts at each message, so that retries succeed: all the faults in the given order, `times`
+times over (default once; -1: every attempt). Faults of the *callbacks* (`duplicate`, `reorder`,
+`drop`, `batch`, `before_response`) apply to every message.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ Outcome = Literal[
     "busy",
     "no-answer",
 ]
-# What an outcome means for a provider that has no such word.
+# The nearest outcome, for providers that do not have one.
 _NEAREST = {
     "queued": "sent",
     "sending": "sent",
@@ -95,7 +95,7 @@ _NEAREST = {
 
 
 def _word(value: object) -> object:
-    """Accept 429 for "429": people write both in JSON."""
+    """Accept the number 429 for "429": people write both in JSON."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -107,14 +107,14 @@ def _times(value: int | None) -> int | None:
 
 
 def null_is_absent(body: object) -> object:
-    """Give a field that is null in JSON its default."""
+    """Treat fields that are null in JSON as left out, so that they get their defaults."""
     if not isinstance(body, dict):
         return body
     return {name: value for name, value in body.items() if value is not None}
 
 
 def bare(address: str) -> str:
-    """An address without a channel prefix and without the punctuation people write."""
+    """An address without channel prefix, and a number without punctuation."""
     number = address.rpartition(":")[2].strip()
     return number.translate(_PUNCTUATION) if number[:1] in "+(0123456789" else number
 
@@ -123,7 +123,7 @@ _PUNCTUATION = str.maketrans("", "", " ().-/")
 
 
 class Match(BaseModel):
-    """Which messages a plan is for: all given fields must match; `body` is a part of the text."""
+    """Which messages a plan is for: all given fields must match; `body` may be part of the text."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -134,12 +134,12 @@ class Match(BaseModel):
 
 
 class PlanBody(BaseModel):
-    """The body of `POST /_sim/plan`; times in milliseconds.
+    """The body of `POST /_sim/plan`.
 
-    `times`: see the module; `steps`: the provider's own status words to report instead of those of
-    `outcome`; `answer_delay_ms`: accepted, then answered that late; `enforce_window`: WhatsApp's
-    free texts fail outside the 24 hours. For calls: `digits` (what
-    the person presses when asked), `answered_by` (who is found to have answered), `duration` (s).
+    `times`: see the module; `steps`: the provider's own statuses to report instead of those of
+    `outcome`; `answer_delay_ms`: how long the answer is held back after a message was accepted;
+    `enforce_window`: WhatsApp's free texts fail outside the 24 hours. For calls: `digits` (which
+    the person presses when asked), `answered_by` (the result of detection), `duration` (seconds).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -161,10 +161,10 @@ class PlanBody(BaseModel):
 
 
 class Plan:
-    """A plan in force, with the attempts that it has seen."""
+    """A plan in force, with its count of attempts at each message."""
 
     def __init__(self, body: PlanBody, serial: int) -> None:
-        """Take the words of `body`; a higher `serial` is a newer plan."""
+        """Do what `body` says; a higher `serial` is a newer plan."""
         self.body = body
         self.serial = serial
         self.faults = frozenset(body.faults)
@@ -172,7 +172,7 @@ class Plan:
         self._attempts: Counter[Hashable] = Counter()
 
     def fits(self, *, from_: str, body: str, channel: str) -> bool:
-        """Whether all but the recipient matches, which the book has looked up."""
+        """Whether the message matches; the book has already compared the recipient."""
         match = self.body.match
         return match is None or (
             (match.from_ is None or bare(match.from_) == from_)
@@ -181,7 +181,7 @@ class Plan:
         )
 
     def next_fault(self, message: Hashable) -> Fault | None:
-        """The fault of the answer to this attempt; `message` is equal for attempts of the same."""
+        """The fault of the answer to this attempt; `message` is the same key for each attempt."""
         if not self._answers:
             return None
         attempt = self._attempts[message]
@@ -193,10 +193,10 @@ class Plan:
 
 
 class PlanBook:
-    """All plans, found by recipient: plans for other numbers do not slow a message down."""
+    """All plans, by recipient, so that plans for other numbers do not slow a message down."""
 
     def __init__(self) -> None:
-        """Start with only the default: everything is delivered, nothing goes wrong."""
+        """Start with only the default: everything is delivered, without faults."""
         self._serial = 0
         self._default = Plan(PlanBody(), 0)
         self._by_to: dict[str, list[Plan]] = {}
@@ -208,7 +208,7 @@ class PlanBook:
         plan = Plan(body, self._serial)
         match = body.match
         if match is None or match == Match():
-            # Older plans can never be found again.
+            # It matches everything, so older plans would never be found again.
             self.clear()
             self._for_any = [plan]
         elif match.to is None:
@@ -242,7 +242,7 @@ class PlanBook:
 
 
 def steps_of(plan: Plan, ways: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """What a plan makes of a message at a provider with these `ways`, by outcome."""
+    """The steps of a message under a plan; `ways` are the provider's steps for each outcome."""
     if plan.body.steps is not None:
         return plan.body.steps
     outcome: str = plan.body.outcome
@@ -252,14 +252,14 @@ def steps_of(plan: Plan, ways: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]
 
 
 def error_code(given: int | str | None, default: int) -> int | str:
-    """The code of a plan, a number wherever it is written with digits."""
+    """The error code of a plan, as a number if it consists of digits."""
     if given is None:
         return default
     return int(given) if str(given).isascii() and str(given).isdigit() else given
 
 
 def arrange(items: Sequence[T], faults: frozenset[Fault], random: Random) -> list[T]:
-    """The order and number in which callbacks go out: doubled, shuffled, or none at all."""
+    """The callbacks as the faults want them: doubled, shuffled, or none at all."""
     if Fault.DROP in faults:
         return []
     copies = 2 if Fault.DUPLICATE in faults else 1
@@ -268,6 +268,6 @@ def arrange(items: Sequence[T], faults: frozenset[Fault], random: Random) -> lis
         straight = list(arranged)
         random.shuffle(arranged)
         if arranged == straight:
-            # "reorder" that changes nothing would make a test pass by luck.
+            # If the order did not change, a test could pass by luck.
             arranged.reverse()
     return arranged

@@ -1,4 +1,4 @@
-"""What a provider's file offers to the simulator, and the shapes that all of them share."""
+"""The interface of a simulated provider, and the shapes of requests that all of them share."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class UnfitError(Exception):
-    """A request to `/_sim` that the state does not allow: the text says why."""
+    """A request to `/_sim` that is not possible in the present state; the text says why."""
 
     def __init__(self, detail: str, *, status: int = 409) -> None:
         """Say `detail` with the HTTP `status`."""
@@ -44,7 +44,7 @@ WebhookUrl = Annotated[str, AfterValidator(_callable)]
 
 
 class InboundMedia(BaseModel):
-    """A file that comes with an inbound message: a URL (alone it is enough), or base64."""
+    """A file that comes with an inbound message: a URL (a plain string will do), or base64."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -69,9 +69,9 @@ def _media(value: object) -> object:
 class InboundBody(BaseModel):
     """The body of `POST /_sim/inbound`.
 
-    `provider` and `account` (the provider's id of the account) say whose `to` is, where several
-    could own it; `profile_name` is WhatsApp's; `params` are more of what the provider tells, or
-    other values for it (each provider's file says which).
+    `provider` and `account` (the provider's id of the account) say who owns `to`, if several could;
+    `profile_name` is WhatsApp's; `params` add fields to the provider's request, or replace them
+    (each provider's file says which).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -91,13 +91,13 @@ class InboundBody(BaseModel):
     _null_is_absent = model_validator(mode="before")(null_is_absent)
 
     def text(self, name: str) -> str | None:
-        """The parameter `name` where it is a text."""
+        """The parameter `name` if it is a text."""
         value = self.params.get(name)
         return value if isinstance(value, str) else None
 
 
 class HandshakeBody(BaseModel):
-    """The body of `POST /_sim/handshake`: an account's webhook is to prove that it is ours."""
+    """The body of `POST /_sim/handshake`: the provider is to verify an account's webhook."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -105,7 +105,7 @@ class HandshakeBody(BaseModel):
     account: str
 
 
-# Asks the webhook of an account: what it answered, and whether rightly.
+# Verifies the webhook of an account; returns its answer, and whether that was right.
 Handshake = Callable[[str], Awaitable[tuple[Delivery, bool]]]
 
 
@@ -125,7 +125,7 @@ class Provider(Protocol):
         ...
 
     def error(self, request: web.Request, status: int) -> web.Response | None:
-        """The provider's own words for an HTTP error, None where the path is not its own."""
+        """The provider's answer for an HTTP error, None if the path is not the provider's."""
         ...
 
     def register(self, fields: Mapping[str, Any]) -> dict[str, object]:
@@ -133,14 +133,14 @@ class Provider(Protocol):
         ...
 
     async def inbound(self, body: InboundBody) -> tuple[str, Delivery]:
-        """Somebody writes in: the new message's id and what the webhook answered.
+        """Somebody writes in; returns the new message's id and the webhook's answer.
 
-        Raises `UnfitError` where no account can receive it.
+        Raises `UnfitError` if no account can receive it.
         """
         ...
 
     def messages(self) -> list[dict[str, object]]:
-        """All messages that it holds, oldest first, with the callbacks made for them."""
+        """All its messages, oldest first, with the callbacks made for them."""
         ...
 
     def forget(self) -> None:

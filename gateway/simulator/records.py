@@ -1,4 +1,4 @@
-"""Messages of the providers that have no list of them to ask for: what `/_sim/messages` tells."""
+"""For `/_sim/messages`: the messages of providers whose own API does not list them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gateway.simulator.callbacks import Delivery
 
 @dataclass(kw_only=True, slots=True)
 class Record:
-    """One message to or from one person; `detail` is what else the provider knows of it."""
+    """One message to or from one person; `detail` is what else the provider knows about it."""
 
     sid: str
     account: str
@@ -29,7 +29,7 @@ class Record:
     task: asyncio.Task[None] | None = None
 
     def as_json(self) -> dict[str, object]:
-        """The message as `/_sim/messages` tells it."""
+        """The message as `/_sim/messages` shows it."""
         return {
             "sid": self.sid,
             "account": self.account,
@@ -66,5 +66,5 @@ class Records:
         return iter(self._all)
 
     def as_json(self) -> list[dict[str, object]]:
-        """The messages as `/_sim/messages` tells them."""
+        """The messages as `/_sim/messages` shows them."""
         return [record.as_json() for record in self._all]

@@ -1,6 +1,6 @@
 """api.sendgrid.com: /v3/mail/send, the Event Webhook, and Inbound Parse.
 
-https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send. The API key is checked,
+https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send. The API key is checked, and
 events are signed with the account's private key.
 """
 
@@ -106,7 +106,7 @@ class SendGrid:
     def _plan(
         self, account: SendGridAccount, request: web.Request, body: dict[str, Any] | None
     ) -> tuple[Plan, Hashable]:
-        """The plan of the first recipient decides about the answer."""
+        """The plan for the answer: that of the first recipient."""
         if request.content_type != "application/json":
             raise SendGridError(415)
         if body is None:
@@ -142,7 +142,7 @@ class SendGrid:
     def _start(
         self, account: SendGridAccount, letter: Letter, message_id: str, number: int
     ) -> Record:
-        """Keep one letter and set it on its way."""
+        """Keep one letter, and start its events."""
         record = Record(
             sid=message_id,
             account=account.key,

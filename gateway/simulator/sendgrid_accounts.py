@@ -1,4 +1,4 @@
-"""SendGrid accounts: the API key that opens one, and the key pair that signs its events."""
+"""SendGrid accounts, each with an API key, and a key pair that signs its events."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ def _new_key() -> str:
 
 
 class SendGridAccount(MailAccount):
-    """An account as `POST /_sim/accounts` gives it.
+    """An account as in `POST /_sim/accounts`.
 
     `addresses` are mailboxes or `@domains` that it receives for and may send from (default: any).
-    Without `private_key` it makes a key pair of its own. `inbound_secret` is known from the URL of
-    its webhook: it is taken because it is one of the credentials that the gateway has.
+    Without `private_key` it makes a key pair of its own. `inbound_secret` is not used, because the
+    webhook's URL contains it; it is allowed because it belongs to the gateway's credentials.
     """
 
     api_key: str = Field(min_length=1, repr=False)
@@ -66,17 +66,17 @@ class SendGridAccount(MailAccount):
 
     @property
     def key(self) -> str:
-        """A name for it that is not its API key."""
+        """A name for the account that does not reveal the API key."""
         return f"sendgrid-{sha256(self.api_key.encode()).hexdigest()[:12]}"
 
     def public_key(self) -> str:
-        """What verifies its events: base64 DER SPKI, as SendGrid shows it."""
+        """The key that verifies its events: base64 DER SPKI, as SendGrid shows it."""
         key = read_key(self.private_key).public_key()
         form = serialization.PublicFormat.SubjectPublicKeyInfo
         return base64.b64encode(key.public_bytes(serialization.Encoding.DER, form)).decode()
 
     def sign(self, timestamp: str, body: bytes) -> str:
-        """The signature over timestamp and body: ECDSA, SHA-256, DER, base64.
+        """The signature of timestamp and body: ECDSA, SHA-256, DER, base64.
 
         https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/getting-started-event-webhook-security-features
         """
@@ -87,14 +87,14 @@ class SendGridAccount(MailAccount):
 
 
 class SendGridAccounts(AccountBook[SendGridAccount]):
-    """All accounts, and which API key opens which."""
+    """All accounts, found by the API key of a request."""
 
     def __init__(self) -> None:
         """Start with none: every request is refused."""
         super().__init__("sendgrid")
 
     def register(self, fields: Mapping[str, Any]) -> SendGridAccount:
-        """Accept an account, or replace it, which keeps its key pair."""
+        """Accept an account, or replace it: it keeps its key pair unless `private_key` is given."""
         account = SendGridAccount.model_validate(fields)
         known = self.get(account.key)
         if known is not None and "private_key" not in fields:
@@ -103,7 +103,7 @@ class SendGridAccounts(AccountBook[SendGridAccount]):
         return account
 
     def open(self, request: web.Request) -> SendGridAccount:
-        """The account whose API key the request bears; raises `SendGridError`."""
+        """The account with the request's API key; raises `SendGridError`."""
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         for account in self:
             if scheme.lower() == "bearer" and hmac.compare_digest(

@@ -58,7 +58,7 @@ class SendGridError(ProviderError):
     """A request that SendGrid refuses, with every problem as (field, message)."""
 
     def __init__(self, status: int, *problems: tuple[str | None, str]) -> None:
-        """Say the `problems`, or else the words of `status`."""
+        """Answer with the `problems`, or else with the words for `status`."""
         super().__init__(status)
         self.status = status
         self.code = None

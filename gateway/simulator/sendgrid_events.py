@@ -1,4 +1,4 @@
-"""SendGrid's Event Webhook: what became of a mail, signed, several events in one POST.
+"""SendGrid's Event Webhook: signed events about mails, several in one POST.
 
 https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event
 """
@@ -17,7 +17,7 @@ from gateway.simulator.sendgrid_accounts import SendGridAccount
 from gateway.simulator.sendgrid_rules import Letter
 from gateway.simulator.state import State
 
-# For 24 h on everything but 2xx; here as often as a test will wait.
+# SendGrid retries for 24 h on everything but 2xx; here it ends within the time of a test.
 LIMITS = Limits(
     connect=5.0,
     read=15.0,
@@ -45,7 +45,7 @@ Event = dict[str, object]
 
 
 def _more(event: str, code: str | None) -> Event:
-    """What each kind of event tells beside the rest; `code` is the plan's."""
+    """The fields that each kind of event has in addition; `code` is the plan's error code."""
     browser = {"useragent": "Mozilla/5.0 (simulated)", "ip": "198.51.100.7"}
     kinds: dict[str, Event] = {
         "deferred": {
@@ -84,7 +84,7 @@ class Events:
     """Takes letters through their events."""
 
     def __init__(self, state: State) -> None:
-        """Use the clock, the chance and the deliveries of `state`."""
+        """Use the clock, the random ids and the deliveries of `state`."""
         self._state = state
 
     async def live(
@@ -121,7 +121,7 @@ class Events:
             "sg_event_id": base64.urlsafe_b64encode(event_id).decode().rstrip("="),
             "sg_message_id": record.detail["sg_message_id"],
         }
-        # Custom arguments stand at the top, and never hide a field of SendGrid's own.
+        # Custom arguments are at the top level, and never replace SendGrid's own fields.
         return {**letter.custom_args, **event, **_more(step, code)}
 
     async def _post(

@@ -1,8 +1,8 @@
 """SendGrid's Inbound Parse: a mail that somebody wrote, as multipart/form-data.
 
 https://www.twilio.com/docs/sendgrid/for-developers/parsing-email/setting-up-the-inbound-parse-webhook.
-`params` beside those of `gateway/simulator/mime.py`: `mode` (`raw`: the whole MIME message in the
-field `email`), `charset` (of text and html), `spam_score`, and `envelope`, an object.
+`params` in addition to those of `gateway/simulator/mime.py`: `mode` (`raw`: the whole MIME message
+in the field `email`), `charset` (of text and html), `spam_score`, and `envelope`, an object.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from gateway.simulator.mime import as_bytes, mailbox
 from gateway.simulator.provider import InboundBody
 
 BOUNDARY = b"xYzZY"
-# Mails are tried again after a 5xx, and lost after a 4xx.
+# A mail is sent again after a 5xx, and lost after a 4xx.
 LIMITS = Limits(
     connect=5.0, read=30.0, total=60.0, retries=8, retry_on=frozenset({"ct", "rt", "5xx"})
 )
 
 
 def parse_callback(url: str, body: InboundBody, mail: EmailMessage, files: list[File]) -> Callback:
-    """The request to the `inbound` webhook, whose URL may hold its own secret."""
+    """The request to the `inbound` webhook, whose URL may contain its secret."""
     raw = body.text("mode") == "raw"
     fields = _raw(body, mail) if raw else _parsed(body, mail, files)
     parts = [_part(f'name="{name}"', "", value) for name, value in fields.items()]
@@ -73,7 +73,7 @@ def _raw(body: InboundBody, mail: EmailMessage) -> dict[str, bytes]:
 
 def _parsed(body: InboundBody, mail: EmailMessage, files: list[File]) -> dict[str, bytes]:
     charset = body.text("charset") or "UTF-8"
-    # Only what is said is in the mail's own charset; headers come in UTF-8.
+    # Only the texts are in the mail's own charset; headers come in UTF-8.
     said = {"text": body.body, "html": body.text("html")}
     texts = {
         name: value.encode(charset, "replace") for name, value in said.items() if value is not None

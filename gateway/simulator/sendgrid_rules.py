@@ -1,4 +1,4 @@
-"""What SendGrid accepts on /v3/mail/send, and to whom it goes.
+"""What SendGrid accepts on /v3/mail/send, and the recipients of a request.
 
 https://www.twilio.com/docs/sendgrid/api-reference/mail-send/errors
 """
@@ -26,7 +26,7 @@ from gateway.simulator.sendgrid_errors import (
 
 MAX_PERSONALIZATIONS = 1000
 MAX_CUSTOM_ARGS = 10_000
-# Headers that it sets itself: https://www.twilio.com/docs/sendgrid/api-reference/mail-send/errors#headers-errors
+# Headers that SendGrid sets itself: https://www.twilio.com/docs/sendgrid/api-reference/mail-send/errors#headers-errors
 RESERVED = frozenset(
     {
         "x-sg-id", "x-sg-eid", "received", "dkim-signature", "content-type",
@@ -70,7 +70,7 @@ def check(body: Json, account: SendGridAccount) -> list[Letter]:
 
 
 def letters(body: Json) -> Iterator[Letter]:
-    """One for each recipient of each personalization, as far as they can be read."""
+    """A letter for each recipient of each personalization, as far as they can be read."""
     for one in _objects(body.get("personalizations")):
         headers = _object(body.get("headers")) | _object(one.get("headers"))
         message_id = next(
@@ -93,7 +93,7 @@ def letters(body: Json) -> Iterator[Letter]:
 
 
 def is_sandboxed(body: Json) -> bool:
-    """Whether the mail is only to be checked."""
+    """Whether the mail is only to be checked, not sent (sandbox mode)."""
     settings = _object(_object(body.get("mail_settings")).get("sandbox_mode"))
     return settings.get("enable") is True
 

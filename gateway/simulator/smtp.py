@@ -1,9 +1,10 @@
-"""A mail server that keeps what it is given: credentials checked, refusals and bounces as planned.
+"""A mail server that keeps all mails: it checks credentials, and refuses and bounces as planned.
 
 Outcomes: `refused` and `failed` refuse the recipient (550, or the plan's code); `bounced`,
-`undelivered`, `dropped` accept the mail and then send a bounce (RFC 3464), `deferred` a warning,
-`complained` a complaint (RFC 5965) to the account's webhook `inbound`, as message/rfc822 with its
-`webhook_secret`, if it has one. The faults 429, 500, ... answer the end of the mail with 421, 451.
+`undelivered`, `dropped` and `blocked` accept the mail and then send a bounce (RFC 3464), `deferred`
+a warning, `complained` a complaint (RFC 5965) to the account's webhook `inbound`, as message/rfc822
+with its `webhook_secret`, if it has one. The faults 429, 500, ... answer the end of the mail with
+421 or 451.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ LIMITS = Limits(
 
 
 class SmtpAccount(MailAccount):
-    """An account as `POST /_sim/accounts` gives it; without `addresses` it receives for any."""
+    """An account as in `POST /_sim/accounts`; without `addresses` it receives for any."""
 
     username: str = Field(min_length=1)
     password: str = Field(min_length=1, repr=False)
@@ -56,7 +57,7 @@ class SmtpAccount(MailAccount):
 
 
 class Smtp:
-    """The mail server's state: accounts, mails, what comes back. It has no HTTP paths."""
+    """The mail server's state: accounts, mails, and reports. It has no HTTP paths."""
 
     name = "smtp"
     channels = frozenset({"email"})
@@ -71,7 +72,7 @@ class Smtp:
         """Add no routes."""
 
     def error(self, request: web.Request, status: int) -> web.Response | None:  # noqa: ARG002
-        """It has no paths."""
+        """None, because it has no paths."""
         return None
 
     def register(self, fields: Mapping[str, Any]) -> dict[str, object]:
@@ -86,7 +87,7 @@ class Smtp:
         }
 
     def messages(self) -> list[dict[str, object]]:
-        """Every mail by recipient, with what was sent back for it."""
+        """Every mail by recipient, with the reports that were sent back for it."""
         return self._records.as_json()
 
     def forget(self) -> None:
@@ -117,7 +118,7 @@ class Smtp:
     def accept(
         self, account: SmtpAccount, sender: str, plans: list[tuple[str, Plan]], mail: bytes
     ) -> str:
-        """Keep a mail for each of its recipients, and set it on its way; the server's id for it."""
+        """Keep a mail for each of its recipients, and start its reports; returns its queue id."""
         queue_id = self._state.hex_id()[:12].upper()
         message = message_from_bytes(mail, policy=default)
         text = message.get_body(("plain", "html"))
@@ -140,7 +141,7 @@ class Smtp:
         return queue_id
 
     def tasks(self, queue_id: str) -> list[asyncio.Task[None]]:
-        """What is still under way for one mail."""
+        """The unfinished tasks of one mail."""
         return [
             record.task
             for record in self._records
@@ -174,7 +175,7 @@ class Smtp:
     async def _post(
         self, account: SmtpAccount, record: Record, event: str, url: str, raw: bytes
     ) -> Delivery:
-        """Post a mail with its envelope; reports have an empty sender, and go to whoever wrote."""
+        """Post a mail with its envelope; reports have an empty sender, and go to the sender."""
         is_report = record.direction == "outbound"
         sender, to = ("", record.from_) if is_report else (record.from_, record.to)
         delivery = Delivery(event=event, url=url)
@@ -184,7 +185,7 @@ class Smtp:
             "X-Envelope-From": sender,
             "X-Envelope-To": to,
         }
-        if account.webhook_secret is not None:  # otherwise it may be in the URL
+        if account.webhook_secret is not None:  # otherwise the secret may be in the URL
             headers["Authorization"] = encode_basic_auth(
                 account.username, account.webhook_secret, "utf-8"
             )

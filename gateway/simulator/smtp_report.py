@@ -1,4 +1,4 @@
-"""What mail servers send back: delivery status notifications (RFC 3464), complaints (5965)."""
+"""Reports of mail servers: delivery status notifications (RFC 3464), complaints (RFC 5965)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def report(
 ) -> bytes:
     """The notification for one recipient of `mail`, addressed to its envelope sender.
 
-    `action` as in RFC 3464, or `complaint`; `code` is an enhanced status code (5.1.1).
+    `action` is one of RFC 3464, or `complaint`; `code` is an enhanced status code (5.1.1).
     """
     original = message_from_bytes(mail, policy=default)
     headers = EmailMessage(policy=SMTP)

@@ -23,7 +23,7 @@ HOSTNAME = "smtp.simulator.example"
 
 
 class Dialogue:
-    """What the server says to a client, step by step (aiosmtpd's handler)."""
+    """The server's answers to a client, step by step (aiosmtpd's handler)."""
 
     def __init__(self, state: State, smtp: Smtp) -> None:
         """Answer for the accounts of `smtp`."""
@@ -51,7 +51,7 @@ class Dialogue:
         address: str,
         _options: list[str],
     ) -> str:
-        """Accept a recipient, or refuse it if a plan that does not depend on the text says so."""
+        """Accept a recipient, or refuse it if its plan says so; the text is not known yet."""
         plan = self._plan(envelope, address, "")
         if plan.body.outcome not in {"refused", "failed"}:
             envelope.rcpt_tos.append(address)
@@ -69,7 +69,7 @@ class Dialogue:
     async def handle_DATA(  # noqa: N802 - aiosmtpd's own name
         self, server: SMTP, session: Session, envelope: Envelope
     ) -> str:
-        """Accept the mail, or disturb its end as the plan for its first recipient says."""
+        """Accept the mail, with the faults of the plan for its first recipient."""
         mail = envelope.content if isinstance(envelope.content, bytes) else b""
         message = message_from_bytes(mail, policy=default)
         text = f"{message['Subject'] or ''}\n{mail.decode(errors='replace')}"
@@ -137,9 +137,9 @@ class Dialogue:
 async def serve_smtp(
     state: State, smtp: Smtp, host: str, port: int, *, else_any: bool = False
 ) -> AsyncIterator[None]:
-    """Listen while the block runs; port 0 takes a free one, as one that is taken does `else_any`.
+    """Listen while the block runs. Port 0 takes a free one; with `else_any` so does one in use.
 
-    Raises `OSError` where a port is taken.
+    Otherwise a port in use raises `OSError`.
     """
     logging.getLogger("mail.log").setLevel(logging.ERROR)
     dialogue = Dialogue(state, smtp)
@@ -147,7 +147,7 @@ async def serve_smtp(
 
     def protocol() -> SMTP:
         with warnings.catch_warnings():
-            # Passwords without TLS: they are invented, and never leave this machine.
+            # aiosmtpd warns of passwords without TLS, but these are invented, and stay here.
             warnings.simplefilter("ignore", UserWarning)
             made = SMTP(
                 dialogue,

@@ -18,18 +18,18 @@ from aiohttp import web
 from gateway.simulator.callbacks import Callback, Caller, Delivery
 from gateway.simulator.plan import PlanBook
 
-# How often a held request checks whether its client has gone, and when it gives up itself.
+# Seconds: how often a held request checks whether its client has gone, and how long it is held.
 HOLD_POLL_S = 0.05
 HOLD_LIMIT_S = 600.0
 
 
 @dataclass(kw_only=True, slots=True)
 class Asked:
-    """One message that somebody asked a provider to send, and what it was answered.
+    """One request to a provider to send a message, and the answer.
 
     `params` are the fields of a form, the JSON of a body, or what an SMTP client said.
 
-    `status` is None while no answer has gone out, and stays so where it never does.
+    `status` is None until an answer has gone out; it stays None if the answer is lost.
     """
 
     provider: str
@@ -59,10 +59,10 @@ class Asked:
 
 @dataclass(kw_only=True)
 class State:
-    """The simulator's memory, and the tasks in which messages go their way.
+    """The simulator's memory, and the tasks that take messages through their statuses.
 
-    `patience` is how many seconds the fault `before_response` waits for its callbacks: a receiver
-    that hangs on them must not turn it into a lost answer.
+    `patience` is how many seconds the fault `before_response` waits for its callbacks: if their
+    receiver hangs, the answer must not be lost.
     """
 
     clock: Callable[[], datetime]
@@ -71,7 +71,7 @@ class State:
     patience: float
     plans: PlanBook = field(default_factory=PlanBook)
     caller: Caller | None = None
-    # Where the simulator was last reached; URLs of what it serves itself begin with this.
+    # The address at which the simulator was last reached; URLs of its own files begin with it.
     base: str = ""
     # The address of the SMTP server, if there is one: `host:port`.
     smtp: str = ""
@@ -84,11 +84,11 @@ class State:
         self._closing = False
 
     def hex_id(self) -> str:
-        """32 hexadecimal digits, never the same twice (`random` is not rewound by `forget`)."""
+        """32 random hexadecimal digits; they do not repeat after `forget`, which keeps `random`."""
         return f"{self.random.getrandbits(128):032x}"
 
     def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        """Run `work` beside the requests, until it ends or everything is forgotten."""
+        """Run `work` in the background, until it ends or `forget` cancels it."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -109,11 +109,11 @@ class State:
         return self.caller
 
     async def hold(self, request: web.Request) -> None:
-        """Leave `request` without an answer until its client gives up, or all is forgotten."""
+        """Leave `request` without an answer until its client gives up, or `forget` is called."""
         await self.hold_while(lambda: request.transport)
 
     async def hold_while(self, transport: Callable[[], asyncio.BaseTransport | None]) -> None:
-        """Wait until the connection of `transport` is closed, or all is forgotten."""
+        """Wait until the connection of `transport` is closed, or `forget` is called."""
         released = self._released
         end = monotonic() + HOLD_LIMIT_S
         while not self._closing and monotonic() < end:
@@ -129,7 +129,7 @@ class State:
             return
 
     async def forget(self) -> None:
-        """Drop plans, requests and everything under way."""
+        """Drop plans and requests, and cancel everything under way."""
         self.plans.clear()
         self.requests.clear()
         self.release()
@@ -161,7 +161,7 @@ def reset(transport: asyncio.BaseTransport | None) -> None:
         return
     connection = transport.get_extra_info("socket")
     if connection is not None:
-        # Zero linger makes close() send RST, where it would send an orderly FIN.
+        # Zero linger makes close() send RST instead of FIN.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    # uvloop's transports are not asyncio's own classes, and have its methods.
+    # uvloop's transports have asyncio's methods without being its classes.
     cast("asyncio.WriteTransport", transport).abort()

@@ -1,6 +1,6 @@
-"""api.twilio.com, messages: create, fetch, list, cancel, redact, delete (calls: twilio_calls).
+"""Messages of api.twilio.com: create, fetch, list, cancel, redact, delete (calls: twilio_calls).
 
-https://www.twilio.com/docs/messaging/api/message-resource. Basic credentials are checked,
+https://www.twilio.com/docs/messaging/api/message-resource. Basic credentials are checked, and
 callbacks and inbound messages are signed with the account's primary auth token.
 """
 
@@ -82,7 +82,7 @@ class Twilio:
         return {"provider": self.name, "id": account.account_sid, "webhooks": account.webhooks}
 
     def messages(self) -> list[dict[str, object]]:
-        """The resources, each with what its callbacks were answered."""
+        """The resources, each with its callbacks and their answers."""
         return [
             message.resource() | {"callbacks": [some.as_json() for some in message.callbacks]}
             for message in self._book
@@ -138,7 +138,7 @@ class Twilio:
         return message.sid, delivery
 
     async def _media(self, account: TwilioAccount, sid: str, body: InboundBody) -> tuple[str, ...]:
-        """The URLs of a message's files: given ones as they are, uploaded ones as served here."""
+        """The URLs of a message's files; files that were given as base64 are served here."""
         return tuple(
             [
                 media.url or self._files.keep_media(account, sid, await file_of(self._state, media))
@@ -168,10 +168,10 @@ class Twilio:
         )
 
     def _plan(self, account: TwilioAccount, form: Form) -> tuple[Plan, Hashable]:
-        """The plan for a request, and what attempts of one message have in common.
+        """The plan for a request, and a key that attempts at one message have in common.
 
-        The callback URL is part of that, because two messages with the same text to the same
-        number differ there alone.
+        The key has the callback URL, because two messages with the same text to the same number
+        differ only in that.
         """
         to, from_ = spell(first(form, "To") or ""), spell(first(form, "From") or "")
         body = first(form, "Body") or ""
@@ -179,7 +179,7 @@ class Twilio:
         return plan, (account.account_sid, to, from_, body, first(form, "StatusCallback"))
 
     def _accept(self, account: TwilioAccount, form: Form, plan: Plan) -> Accepted:
-        """Check a request, keep the message and set it on its way; raises `ApiError`."""
+        """Check a request, keep the message and start its statuses; raises `ApiError`."""
         now = self._state.clock()
         wanted = check(form, account, now)
         if wanted.from_ and (bare(wanted.from_), bare(wanted.to)) in self._opted_out:
@@ -223,7 +223,7 @@ class Twilio:
         return json_answer(self._message(request)[1].resource())
 
     async def _update(self, request: web.Request) -> web.Response:
-        """Cancel a scheduled message, or redact a body (the only value is the empty one)."""
+        """Cancel a scheduled message, or redact a body (the only allowed value is empty)."""
         account, message = self._message(request)
         form = await read_form(request)
         if first(form, "Status") == "canceled":

@@ -1,4 +1,4 @@
-"""Twilio accounts: their credentials, the numbers they own, where they are called back."""
+"""Twilio accounts: their credentials, numbers and callback URLs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from gateway.simulator.accounts import AccountBook, SimAccount
 from gateway.simulator.plan import bare
 from gateway.simulator.twilio_errors import ApiError
 
-# A From that every account has: https://www.twilio.com/docs/iam/test-credentials#test-sms-messages
+# A From that every account owns: https://www.twilio.com/docs/iam/test-credentials#test-sms-messages
 ALWAYS_OWNED = "+15005550006"
 
 
 class TwilioAccount(SimAccount):
-    """An account as `POST /_sim/accounts` gives it; without `numbers` every From is its own.
+    """An account as in `POST /_sim/accounts`; without `numbers` it may send from any.
 
-    `contents` are templates by ContentSid, with `{{1}}` for variables: where any are given, no
-    other is accepted. With `enforce_window` free WhatsApp texts fail outside the 24 hours.
+    `contents` are templates by ContentSid, with `{{1}}` for variables; if any are given, no other
+    is accepted. With `enforce_window` free WhatsApp texts fail outside the 24 hours.
     """
 
     account_sid: str = Field(min_length=1, pattern=r"^[A-Za-z0-9_-]+$")
@@ -38,7 +38,7 @@ class TwilioAccount(SimAccount):
     _own: frozenset[str] = PrivateAttr(default=frozenset())
 
     def model_post_init(self, _context: object) -> None:
-        """Parse the numbers once, not with every message."""
+        """Parse the numbers once, instead of for every message."""
         self._own = frozenset(bare(number) for number in self.numbers)
 
     @property
@@ -52,7 +52,7 @@ class TwilioAccount(SimAccount):
         return bool(self.numbers)
 
     def logins(self) -> list[tuple[str, str]]:
-        """Every user and password that is valid for the account."""
+        """All pairs of user and password that are valid for the account."""
         pairs = [
             (self.account_sid, self.auth_token),
             (self.account_sid, self.auth_token_secondary),
@@ -70,7 +70,7 @@ class TwilioAccount(SimAccount):
 
 
 class Accounts(AccountBook[TwilioAccount]):
-    """All accounts, by sid and by what opens them."""
+    """All accounts, by sid and by credentials."""
 
     def __init__(self) -> None:
         """Start with none: every request is refused."""
@@ -104,13 +104,13 @@ class Accounts(AccountBook[TwilioAccount]):
 
 
 def _credentials(header: str) -> tuple[str, bytes]:
-    """User and password of HTTP Basic; raises `ApiError` where there are none."""
+    """User and password of HTTP Basic; raises `ApiError` if there are none."""
     scheme, _, text = header.partition(" ")
     try:
         login, colon, password = base64.b64decode(text, validate=True).partition(b":")
         if scheme.lower() == "basic" and colon:
             return login.decode(), password
     except ValueError:
-        # Neither base64 nor UTF-8: wrong credentials like any other.
+        # Not base64, or not UTF-8: simply wrong credentials.
         pass
     raise ApiError(20003)

@@ -1,4 +1,4 @@
-"""What the resources of api.twilio.com share: forms in, JSON out, errors as Twilio words them."""
+"""What the resources of api.twilio.com share: forms as requests, JSON answers, Twilio's errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def answering(handler: Handler) -> Handler:
 
 
 async def read_form(request: web.Request) -> dict[str, list[str]]:
-    """The parameters of a form, repeated ones in order; other kinds of body have none."""
+    """The parameters of a form, repeated ones in order; empty for another kind of body."""
     if request.content_type != "application/x-www-form-urlencoded":
         return {}
     text = (await request.read()).decode("utf-8", "replace")
@@ -48,7 +48,7 @@ def asked_for(state: State, request: web.Request, form: Form) -> Asked:
 
 
 def refusal(status: int) -> ApiError | None:
-    """Twilio's words for a status, where it has any of its own."""
+    """Twilio's error for a status; None if it has none."""
     code = {429: 20429, 500: 20500, 503: 20503}.get(status)
     return None if code is None else ApiError(code)
 

@@ -22,7 +22,7 @@ MAX_PAGE = 1000
 
 
 class Listed(Protocol):
-    """What a list can hold; `serial` grows with each entry of the book."""
+    """An entry of a list; `serial` grows with each entry of the book."""
 
     serial: int
     sid: str
@@ -48,12 +48,12 @@ _SERIAL = attrgetter("serial")
 
 
 class Book(Generic[T]):
-    """All resources of a kind, found by sid or by recipient without a scan."""
+    """All resources of a kind, indexed by sid and by recipient."""
 
     def __init__(self, collection: str, dated: str, *others: str) -> None:
-        """Start empty; `collection` as in paths (`Messages`), `dated` the filter by time.
+        """Start empty; `collection` is as in paths (`Messages`), `dated` the filter by time.
 
-        `others` are filters beside it and To and From; there is but `Status`.
+        `others` are further filters besides To and From; there is only `Status`.
         """
         self._collection = collection
         self._dated = dated
@@ -64,25 +64,25 @@ class Book(Generic[T]):
         self._by_to: dict[tuple[str, str], list[T]] = {}
 
     def next_serial(self) -> int:
-        """A number higher than that of any before."""
+        """A number higher than all before."""
         self._serial += 1
         return self._serial
 
     def add(self, item: T) -> None:
-        """Keep one."""
+        """Keep a resource."""
         self._by_sid[item.sid] = item
         self._by_account.setdefault(item.account_sid, []).append(item)
         self._by_to.setdefault((item.account_sid, item.to), []).append(item)
 
     def get(self, account_sid: str, sid: str, path: str) -> T:
-        """One of the account's; raises `ApiError` 20404 if it has no such resource."""
+        """A resource of the account; raises `ApiError` 20404 if there is none."""
         item = self._by_sid.get(sid)
         if item is None or item.account_sid != account_sid:
             raise ApiError(20404, {"path": path})
         return item
 
     def remove(self, item: T) -> None:
-        """Drop one, with the record of its callbacks."""
+        """Drop a resource, with the record of its callbacks."""
         item.deleted = True
         del self._by_sid[item.sid]
 
@@ -93,13 +93,13 @@ class Book(Generic[T]):
         self._by_to.clear()
 
     def __iter__(self) -> Iterator[T]:
-        """Every one, oldest first."""
+        """All resources, oldest first."""
         return iter(self._by_sid.values())
 
     def page(self, account_sid: str, query: Mapping[str, str]) -> dict[str, object]:
-        """One page of the list, newest first, with the links that lead on and back.
+        """One page of the list, newest first, with links to the next and previous page.
 
-        Raises `ApiError` 20001 for a date or page size that is none.
+        Raises `ApiError` 20001 for a malformed date, page size or page token.
         """
         size = _page_size(query.get("PageSize"))
         number = _number(query.get("Page"), 0)
@@ -118,7 +118,7 @@ class Book(Generic[T]):
         def link(at: int, token: str = "") -> str:
             pairs = [*kept, ("PageSize", str(size)), ("Page", str(at))]
             pairs += [("PageToken", token)] if token else []
-            # The operators stay in the names: `DateSent%3E=2008-01-02`.
+            # The operator is part of the name: `DateSent%3E=2008-01-02`.
             return f"{base}?{urlencode(pairs, quote_via=quote, safe='')}"
 
         start = number * size
@@ -144,7 +144,7 @@ class Book(Generic[T]):
         size: int,
         skip: int,
     ) -> tuple[list[T], bool, bool]:
-        """A page out of `found` (oldest first), and whether there are older and newer ones."""
+        """A page out of `found` (oldest first), and whether there are older and newer entries."""
         kind, anchor = token[:2], self._by_sid.get(token[2:])
         if token and (kind not in {"PA", "PB"} or anchor is None):
             raise ApiError(20001)
@@ -183,8 +183,9 @@ class Book(Generic[T]):
         def fits(item: T) -> bool:
             if (sender and item.from_ != sender) or (status and item.status != status):
                 return False
-            # A queued message has no such time, so no filter by it finds the message: a client that
-            # asks "did you take it?" must not use one (https://github.com/twilio/twilio-java/issues/442).
+            # A queued message has no such time, so no filter by time finds it: a client that wants
+            # to know whether it was taken must not use one
+            # (https://github.com/twilio/twilio-java/issues/442).
             return not is_dated or (item.moment is not None and low <= item.moment < high)
 
         return fits
@@ -210,7 +211,7 @@ def _span(text: str) -> tuple[datetime, datetime]:
     try:
         start = _moment(text)
         start = start.replace(microsecond=0, tzinfo=start.tzinfo or UTC)
-        # Midnight is the day: Twilio's own libraries write a date as its midnight.
+        # Midnight means the whole day: Twilio's own libraries write a date as its midnight.
         whole_day = start.timetz().replace(tzinfo=None) == time()
         return start, start + (timedelta(days=1) if whole_day else timedelta(seconds=1))
     except (ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""The Call resource, and the forms of what Twilio asks and reports about a call.
+"""The Call resource, and the forms that Twilio sends about a call.
 
 https://www.twilio.com/docs/voice/api/call-resource,
 https://www.twilio.com/docs/voice/twiml#twilios-request-to-your-application
@@ -15,17 +15,17 @@ from math import ceil
 from gateway.simulator.callbacks import Delivery
 from gateway.simulator.twilio_book import API_VERSION
 
-# Statuses from which a call does not come back, and those in which nobody has answered yet.
+# Final statuses, and those in which nobody has answered yet.
 ENDED = frozenset({"completed", "busy", "no-answer", "failed", "canceled"})
 WAITING = frozenset({"queued", "initiated", "ringing"})
-# What a callback event is called, where that is not the status itself.
+# The names of callback events that differ from the status.
 EVENTS = {"in-progress": "answered"} | dict.fromkeys(ENDED, "completed")
 _PRICE_A_MINUTE = 0.013
 
 
 @dataclass(kw_only=True, slots=True)
 class Call:
-    """One call of an account, in or out; `heard` is all that was said to the person."""
+    """One call of an account, in or out; `heard` has everything that the person has heard."""
 
     serial: int
     sid: str
@@ -64,7 +64,7 @@ class Call:
         return self.started
 
     def advance(self, status: str, now: datetime, *, seconds: int = 0) -> None:
-        """Move on to `status`; a call that was answered lasted `seconds` when it ends."""
+        """Move on to `status`; `seconds` is how long a completed call has lasted."""
         self.status = status
         self.updated = now
         if status == "in-progress":
@@ -89,7 +89,7 @@ class Call:
             "from": self.from_,
             "from_formatted": self.from_,
             "phone_number_sid": None,
-            # Only callbacks say `initiated`.
+            # The status `initiated` appears only in callbacks.
             "status": "queued" if self.status == "initiated" else self.status,
             "start_time": _date(self.started),
             "end_time": _date(self.ended),
@@ -132,7 +132,7 @@ class Call:
         return params
 
     def progress(self, now: datetime) -> dict[str, str]:
-        """The form of a status callback, as the call stands; each has the next number."""
+        """The form of a status callback for the call as it is now, with the next number."""
         params = self.params() | {
             "Timestamp": format_datetime(now),
             "CallbackSource": "call-progress-events",

@@ -29,7 +29,7 @@ MAGIC_TO = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CallRequest:
-    """A call that Twilio accepts, with everything checked."""
+    """A call that Twilio accepts: all parameters have been checked."""
 
     to: str
     from_: str
@@ -112,11 +112,11 @@ def _check_timeout(form: Form) -> None:
 
 
 def _events(form: Form) -> frozenset[str]:
-    """The parameter is repeated; one value with several names is not an event of Twilio's."""
+    """The wanted events: the parameter is repeated; several names in one value are no event."""
     given = [event for event in form.get("StatusCallbackEvent", ()) if event]
     if not given:
         return frozenset({"completed"})
-    # An unknown name is only a warning (21626): the call is made all the same.
+    # An unknown name is only a warning (21626): the call is still made.
     return frozenset(given) & frozenset(EVENTS)
 
 

@@ -1,7 +1,7 @@
-"""api.twilio.com, calls: create, fetch, list, hang up; and calls that come in.
+"""Calls of api.twilio.com: create, fetch, list, hang up; and calls that come in.
 
-https://www.twilio.com/docs/voice/api/call-resource. An outcome of the plan is how a call ends;
-`digits` are pressed when TwiML asks for some, `answered_by` is who is found to have answered.
+https://www.twilio.com/docs/voice/api/call-resource. A plan's outcome is how a call ends; its
+`digits` are pressed when TwiML asks for some, `answered_by` is the result of machine detection.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ STEPS: Mapping[str, tuple[str, ...]] = {
 
 DURATION_S = 12
 
-# One status callback yet to be made: the status, and the form as the call stood then.
+# One status callback still to be made: the status, and the form from the moment of the status.
 Report = tuple[str, dict[str, str]]
 
 
@@ -92,7 +92,7 @@ class Calls:
     async def inbound(self, body: InboundBody) -> tuple[str, Delivery]:
         """Call the account that owns `to`; `body` is what the person says when recorded.
 
-        `params` are parameters of the first request; `Digits` are pressed when asked.
+        `params` are parameters of the first request; `Digits` are pressed when TwiML asks for some.
         """
         account = self._accounts.owner(body.to, body.account)
         url = self._accounts.webhook(account, "call")
@@ -195,7 +195,7 @@ class Calls:
         )
 
     async def _live(self, account: TwilioAccount, call: Call, plan: Plan) -> None:
-        """Take a call through the statuses of its plan; once it is answered, people talk."""
+        """Take a call through the statuses of its plan; once it is answered, its TwiML is run."""
 
         async def advance(status: str) -> Report:
             if call.status == "in-progress" and status in ENDED:
@@ -203,7 +203,7 @@ class Calls:
             now = self._state.clock()
             call.advance(status, now, seconds=_seconds(plan))
             if status == "in-progress" and call.detects_machine and call.amd_callback is None:
-                # Detection that delays the call has ended before the call is answered.
+                # Without a callback of its own, detection has ended before the TwiML is run.
                 call.answered_by = plan.body.answered_by or "human"
             wanted = EVENTS.get(status, status) in call.events
             return status, call.progress(now) if wanted and call.status_callback else {}
@@ -249,7 +249,7 @@ class Calls:
         return json_answer(self._call(request)[1].resource())
 
     async def _update(self, request: web.Request) -> web.Response:
-        """Hang up: `canceled` while nobody has answered, `completed` always."""
+        """Hang up: `canceled` is allowed until somebody has answered, `completed` until the end."""
         account, call = self._call(request)
         form = await read_form(request)
         wanted = first(form, "Status")

@@ -88,7 +88,7 @@ class ApiError(ProviderError):
     def __init__(
         self, code: int, named: Mapping[str, str] | None = None, *, status: int | None = None
     ) -> None:
-        """Fill `named` into the text of `code`; an unknown code has a text of its own."""
+        """Fill `named` into the text of `code`; unknown codes have a generic text."""
         known, text = ERRORS.get(code, (400, f"Error {code}"))
         super().__init__(code)
         self.code: int = code

@@ -15,7 +15,7 @@ from gateway.simulator.twilio_rules import spell
 from gateway.simulator.twilio_webhooks import status_params
 from gateway.simulator.window import Window
 
-# What is reported after the initial status, which itself is never called back:
+# The statuses that are reported; the initial status has no callback:
 # https://www.twilio.com/docs/messaging/guides/outbound-message-status-in-status-callbacks
 STEPS: Mapping[str, tuple[str, ...]] = {
     "queued": (),
@@ -32,7 +32,7 @@ DEFAULT_ERRORS = {"undelivered": 30003, "failed": 30005}
 # https://www.twilio.com/docs/api/errors/63016
 OUTSIDE_WINDOW = 63016
 
-# One status callback yet to be made: the status, and the form as the message stood then.
+# One status callback still to be made: the status, and the form from the moment of the status.
 Report = tuple[str, dict[str, str]]
 
 
@@ -40,7 +40,7 @@ class Fate:
     """Takes messages through their statuses."""
 
     def __init__(self, state: State, window: Window) -> None:
-        """Use the clock, the chance and the deliveries of `state`."""
+        """Use the clock and the deliveries of `state`."""
         self._state = state
         self._window = window
 
@@ -89,7 +89,7 @@ class Fate:
         )
 
     async def _report(self, account: TwilioAccount, message: Message, report: Report) -> None:
-        # The message's own URL wins over the account's:
+        # The message's own URL takes precedence over the account's:
         # https://www.twilio.com/docs/messaging/guides/track-outbound-message-status
         url = message.status_callback or account.webhooks.get("status")
         if url is not None:
@@ -101,5 +101,5 @@ def _steps(message: Message, plan: Plan) -> tuple[str, ...]:
     steps = steps_of(plan, STEPS)
     if plan.body.steps is not None or message.service is None or not steps:
         return steps
-    # A Messaging Service queues what it has accepted, and says so.
+    # A Messaging Service queues what it has accepted, and reports that.
     return ("queued", *steps)

@@ -1,4 +1,4 @@
-"""Media and recordings that Twilio keeps: served with the account's credentials alone.
+"""Media and recordings that Twilio keeps: served only with the account's credentials.
 
 https://www.twilio.com/docs/voice/api/recording#fetch-a-recordings-media-file,
 https://www.twilio.com/docs/messaging/api/media-resource
@@ -22,7 +22,7 @@ _RATE = 8000
 
 
 def _wav(seconds: int) -> bytes:
-    """Silence, as telephones sound: 8 kHz, 8 bits, one channel."""
+    """Silence in telephone quality: 8 kHz, 8 bits, one channel."""
     samples = b"\x80" * (_RATE * seconds)
     form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, _RATE, _RATE, 1, 8)
     data = struct.pack("<4sI", b"data", len(samples)) + samples
@@ -53,7 +53,7 @@ class TwilioFiles:
         self._files.clear()
 
     def keep_media(self, account: TwilioAccount, message_sid: str, file: File) -> str:
-        """Keep a file that came with a message; its URL."""
+        """Keep a file that came with a message; returns its URL."""
         sid = f"ME{self._state.hex_id()}"
         account_sid = account.account_sid
         path = f"/{API_VERSION}/Accounts/{account_sid}/Messages/{message_sid}/Media/{sid}"
@@ -61,7 +61,7 @@ class TwilioFiles:
         return self._state.base + path
 
     def keep_recording(self, account: TwilioAccount, sid: str, seconds: int) -> str:
-        """Keep a recording; its URL, which gives WAV, or with `.mp3` behind it that."""
+        """Keep a recording; returns its URL, which gives WAV, or MP3 with `.mp3` appended."""
         path = f"/{API_VERSION}/Accounts/{account.account_sid}/Recordings/{sid}"
         wav = File(content=_wav(seconds), content_type="audio/x-wav")
         self._files[path] = self._files[f"{path}.wav"] = wav

@@ -13,7 +13,7 @@ from gateway.simulator.twilio_rules import channel_of
 
 _PRICE = 0.0079
 
-# Texts as the resource and the callbacks give them: https://www.twilio.com/docs/api/errors
+# Error texts of the resource and the callbacks: https://www.twilio.com/docs/api/errors
 MESSAGE_ERRORS = {
     30001: "Queue overflow",
     30002: "Account suspended",
@@ -66,19 +66,19 @@ class Message:
 
     @property
     def error_message(self) -> str | None:
-        """Twilio's text for the error code, where it has one."""
+        """Twilio's text for the error code, if it has one."""
         code = self.error_code
         return MESSAGE_ERRORS.get(code) if isinstance(code, int) else None
 
     def advance(self, status: str, now: datetime) -> None:
-        """Move on to `status`; the first step beyond the queue is when it was sent."""
+        """Move on to `status`; the message counts as sent from its first status after the queue."""
         self.status = status
         self.updated = now
         if self.sent is None and status not in {"queued", "accepted", "scheduled", "canceled"}:
             self.sent = now
 
     def resource(self) -> dict[str, object]:
-        """The resource, with strings where Twilio has strings and RFC 2822 dates."""
+        """The resource, with strings for numbers as in Twilio's, and dates of RFC 2822."""
         uri = f"/{API_VERSION}/Accounts/{self.account_sid}/Messages/{self.sid}"
         priced = self.sent is not None and self.channel == "sms"
         return {

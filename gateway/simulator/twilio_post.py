@@ -1,4 +1,4 @@
-"""One signed request of Twilio's to somebody's webhook."""
+"""One signed request of Twilio to a webhook."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def post(
     *,
     method: str = "POST",
 ) -> Delivery:
-    """Make the request, with its retries, and keep what came back among `callbacks`."""
+    """Make the request, with its retries, and add the outcome to `callbacks`."""
     token = str(UUID(int=state.random.getrandbits(128)))
     delivery = Delivery(event=event, url=url)
     callbacks.append(delivery)

@@ -45,7 +45,7 @@ _SERVICE_SID = re.compile(r"MG[0-9a-fA-F]{32}")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """A message that Twilio takes: everything checked, addresses in Twilio's spelling."""
+    """A message that Twilio accepts: everything is checked, addresses are in Twilio's spelling."""
 
     to: str
     from_: str | None
@@ -63,7 +63,7 @@ def channel_of(address: str) -> str:
 
 
 def spell(address: str) -> str:
-    """An address as Twilio writes it: punctuation gone, national US numbers with +1."""
+    """An address as Twilio writes it: without punctuation, national US numbers with +1."""
     prefix, colon, rest = address.strip().rpartition(":")
     number = bare(rest)
     if number.isascii() and number.isdigit() and len(number) >= 10:
@@ -72,7 +72,7 @@ def spell(address: str) -> str:
 
 
 def first(form: Form, name: str) -> str | None:
-    """The first value of a parameter, None where it is absent or empty."""
+    """The first value of a parameter, None if it is absent or empty."""
     values = form.get(name)
     return (values[0] or None) if values else None
 
@@ -116,7 +116,7 @@ def _addresses(form: Form, account: TwilioAccount) -> tuple[str, str | None, str
     service = first(form, "MessagingServiceSid")
     if to is None:
         raise ApiError(21604)
-    # A Messaging Service may stand in From: https://www.twilio.com/docs/api/errors/35118
+    # From may name a Messaging Service: https://www.twilio.com/docs/api/errors/35118
     if from_ is not None and _SERVICE_SID.fullmatch(from_):
         from_, service = None, service or from_
     to = spell(to)
@@ -186,7 +186,7 @@ def _check_content(form: Form, body: str, media: Sequence[str]) -> None:
 
 
 def _filled(contents: Mapping[str, str], sid: str, variables: str | None) -> str:
-    """The text of a template; every variable of it must be given."""
+    """The text of a template; all its variables must be given."""
     if sid not in contents:
         raise ApiError(21655)
     given: dict[str, object] = json.loads(variables or "{}")
@@ -203,7 +203,7 @@ def _is_json_object(text: str) -> bool:
 
 
 def is_status_callback(url: str) -> bool:
-    """Whether Twilio reports to that URL."""
+    """Whether Twilio accepts this URL for status callbacks."""
     # Underscores in the host and more than 4000 characters are refused:
     # https://www.twilio.com/docs/api/errors/21609
     host = re.sub(r"^[^/]*//", "", url).split("/", 1)[0]

@@ -1,7 +1,7 @@
-"""One call on the line: Twilio asks for TwiML and does what it says.
+"""A call in progress: Twilio requests TwiML and does what it says.
 
 https://www.twilio.com/docs/voice/twiml. Understood: Say, Play, Pause, Gather, Record, Redirect,
-Hangup, Reject; other verbs are passed over.
+Hangup, Reject; other verbs are skipped.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from gateway.simulator.twilio_call import Call
 from gateway.simulator.twilio_files import TwilioFiles
 from gateway.simulator.twilio_post import post
 
-# A document that leads to itself must end at some time.
+# The limit for documents that lead to themselves.
 MAX_DOCUMENTS = 20
 RECORDED_SECONDS = 5
 
 
 class Line:
-    """A call in progress; `digits` are pressed when asked for, `speech` is said when recorded."""
+    """A call in progress; the person presses `digits` when asked, and says `speech` if recorded."""
 
     def __init__(
         self,
@@ -68,9 +68,9 @@ class Line:
             await self.follow(delivery.answer, url)
 
     async def follow(self, document: str, url: str | None) -> None:
-        """Do what a document says; its relative URLs start at `url`."""
+        """Do what a document says; its URLs are relative to `url`."""
         try:
-            # It comes from the user's own webhook, and Python's expat bounds entities.
+            # It comes from the user's own webhook, and Python's expat limits entities.
             root = ET.fromstring(document)  # noqa: S314
         except ET.ParseError:
             self._call.error_code = 12100
@@ -80,13 +80,13 @@ class Line:
                 return
 
     async def record_all(self) -> None:
-        """Report the recording of the whole call, where one was asked for."""
+        """Report the recording of the whole call, if one was asked for."""
         if self._call.records:
             callback = self._call.recording_callback
             await self._tell(self._recording("OutboundAPI"), callback, None)
 
     async def _do(self, verb: ET.Element, url: str | None) -> bool:
-        """Do one verb; whether the document goes on behind it."""
+        """Do one verb; returns whether the document continues after it."""
         if verb.tag in {"Say", "Play"}:
             self._call.heard.append("".join(verb.itertext()).strip())
         elif verb.tag == "Gather":
@@ -115,7 +115,7 @@ class Line:
         return False
 
     async def _record(self, verb: ET.Element, url: str | None) -> None:
-        """Record what is said; then the person hangs up, and the action is told so."""
+        """Record what the person says; then they hang up, which is reported to the action URL."""
         recording = self._recording("RecordVerb")
         told = {name: recording[name] for name in ("RecordingSid", "RecordingUrl")}
         told |= {"RecordingDuration": recording["RecordingDuration"], "Digits": "hangup"}
@@ -136,7 +136,7 @@ class Line:
         event: str,
         more: Mapping[str, str],
     ) -> None:
-        """Ask `to` (relative to `url`, which it is itself when empty) and do what it says."""
+        """Request `to` (relative to `url`; if empty, `url` itself) and do what the answer says."""
         target = urljoin(url or "", to)
         if target and self._documents < MAX_DOCUMENTS:
             await self.obey(await self.ask(target, _method(verb, "method"), event, more), target)
@@ -161,7 +161,7 @@ class Line:
     async def _tell(
         self, recording: Mapping[str, str], recorded: str | None, transcribed: str | None
     ) -> None:
-        """Report a recording and its transcript, disturbed as the plan says."""
+        """Report a recording and its transcript, with the faults of the plan."""
         urls = {"recording": recorded, "transcription": transcribed}
         forms = {"recording": dict(recording), "transcription": self._transcription(recording)}
 

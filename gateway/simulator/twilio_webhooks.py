@@ -1,4 +1,4 @@
-"""The requests that Twilio makes: their fields, signature, and the overrides in a URL's fragment.
+"""Twilio's requests: their fields, their signature, and the overrides in a URL's fragment.
 
 https://www.twilio.com/docs/usage/webhooks/messaging-webhooks,
 https://www.twilio.com/docs/usage/webhooks/webhooks-security,
@@ -30,7 +30,7 @@ START_WORDS = frozenset({"START", "YES", "UNSTOP"})
 
 
 def limits(fragment: str) -> Limits:
-    """The overrides of a URL's fragment; what is out of range falls back to the default."""
+    """The limits from a URL's fragment; values out of range count as the default."""
     given = dict(parse_qsl(fragment))
 
     def bounded(name: str, low: int, high: int, default: int) -> int:
@@ -40,7 +40,7 @@ def limits(fragment: str) -> Limits:
 
     words = {word.strip() for word in given.get("rp", "ct").split(",")}
     retry_on = frozenset({"ct"})
-    if words <= {*_POLICIES, "all"}:  # an invalid one is a warning (11243), and the default
+    if words <= {*_POLICIES, "all"}:  # an invalid word is a warning (11243), and means the default
         retry_on |= _POLICIES if "all" in words else words
     return Limits(
         connect=bounded("ct", 100, 10_000, 5_000) / 1000,
@@ -54,12 +54,12 @@ def limits(fragment: str) -> Limits:
 def signed(
     account: TwilioAccount, url: str, params: Mapping[str, str], token: str, *, method: str = "POST"
 ) -> Callback:
-    """The request to `url` with these form parameters; `token` is the same on its retries.
+    """The request to `url` with these form parameters; `token` is the same for its retries.
 
-    With GET they stand in the query, which the signature covers with the rest of the URL.
+    With GET the parameters are in the query, and so are signed with the rest of the URL.
 
-    Signed with the primary auth token over the URL without its fragment, user and password
-    included; those are sent only once the receiver has asked for them with a 401
+    The signature is made with the primary auth token, over the URL without its fragment but with
+    user and password; those are sent only after a 401
     (https://www.twilio.com/docs/usage/security).
     """
     bare_url, _, fragment = url.partition("#")
@@ -95,7 +95,7 @@ def _without_user(url: str) -> tuple[str, str | None, str]:
 
 
 def status_params(message: Message, now: datetime) -> dict[str, str]:
-    """The form of a status callback, as the message stands."""
+    """The form of a status callback for the message as it is now."""
     params: dict[str, str] = {}
     if message.channel == "sms" and message.status in {"delivered", "undelivered"}:
         # The carrier's own time, to the minute.
@@ -167,7 +167,7 @@ def inbound_params(message: Message, body: InboundBody) -> dict[str, str]:
             "MessageType": body.media[0].content_type.split("/")[0] if body.media else "text",
         }
         if user.startswith("+"):
-            # A user with a user name may have no phone at all.
+            # A user with a user name may have no phone number.
             params["WaId"] = user.removeprefix("+")
     return params | texts(body)
 

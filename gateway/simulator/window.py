@@ -13,11 +13,11 @@ class Window:
     """When each person last wrote to each of our numbers."""
 
     def __init__(self) -> None:
-        """Start with nobody having written."""
+        """Start empty: nobody has written."""
         self._last: dict[tuple[str, str], datetime] = {}
 
     def note(self, *, ours: str, theirs: str, at: datetime) -> None:
-        """Somebody wrote in."""
+        """Note that somebody wrote in."""
         self._last[_digits(ours), _digits(theirs)] = at
 
     def is_open(self, *, ours: str, theirs: str, at: datetime) -> bool:
