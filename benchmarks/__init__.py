@@ -1,1 +1,1 @@
-"""How much the gateway carries on this machine, beside naive programs and PostgreSQL alone."""
+"""How much the gateway handles on this machine, beside naive programs and PostgreSQL alone."""

@@ -23,9 +23,9 @@ from benchmarks.stage import make_stage
 
 
 def main() -> int:
-    """Measure what is asked for; 0 if it could be measured, whatever the numbers say."""
+    """Measure the chosen paths; returns 0 if they could be measured, whatever the numbers are."""
     given = _parser().parse_args()
-    # A shell's background job starts with SIGINT ignored.
+    # Background jobs of a shell start with SIGINT ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _terminate)
     try:

@@ -14,10 +14,10 @@ from benchmarks.traffic import batch, single
 
 CONNECTIONS = 64
 BATCH = 100
-# A naive program whose threads are blocked by callers gains nothing from more connections.
+# More do not help the naive program: its threads are all busy already.
 NAIVE_CONNECTIONS = 16
 
-# What answers, with so many processes.
+# Starts the program to measure with this number of processes.
 Serve = Callable[[int], AbstractContextManager[Child]]
 
 
@@ -67,7 +67,7 @@ def single_sends(
     is_keyed: bool = False,
     serve: Serve | None = None,
 ) -> Row:
-    """As many as this number of web processes accepts."""
+    """Single sends, as many as this number of web processes accepts."""
     stage.postgres.clear()
     spec = Spec(
         port=stage.port,
@@ -94,7 +94,7 @@ def single_sends(
 
 
 def batch_sends(stage: Stage, seconds: float, processes: int, *, serve: Serve | None = None) -> Row:
-    """The same in requests of a hundred."""
+    """The same messages in batches of a hundred."""
     stage.postgres.clear()
     spec = Spec(
         port=stage.port,
@@ -115,7 +115,7 @@ def batch_sends(stage: Stage, seconds: float, processes: int, *, serve: Serve | 
 
 
 def skeleton_accept(stage: Stage, seconds: float, webs: Sequence[int] = (1, 2)) -> list[Row]:
-    """The same requests to a program that does as little as can be done."""
+    """The same requests to a program that does as little as possible."""
     rows = [
         send(stage, seconds, processes, serve=stage.skeleton)
         for send in (single_sends, batch_sends)
@@ -127,7 +127,7 @@ def skeleton_accept(stage: Stage, seconds: float, webs: Sequence[int] = (1, 2)) 
 
 
 def naive_accept(stage: Stage, seconds: float) -> float:
-    """Messages a second that the naive program accepts: it sends inside the request."""
+    """Messages per second that the naive program accepts: it sends within the request."""
     stage.postgres.clear()
     spec = Spec(
         port=stage.port,

@@ -11,7 +11,7 @@ from benchmarks.result import Goal, Row
 from benchmarks.stage import Stage
 
 PAUSE = 0.1
-_FIRST = 5  # these create connections, plans and caches
+_FIRST = 5  # not counted: the first messages fill connections, plans and caches
 
 
 def alone(stage: Stage, seconds: float) -> list[Row]:

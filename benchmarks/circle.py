@@ -19,7 +19,7 @@ CONNECTIONS = 64
 CONCURRENCY = 256
 _MINUTE = 60
 
-# The rows with which `cost` filled the table are marked.
+# Rows with which `cost` has filled the table are marked by `before`.
 _DELIVERED = """
 SELECT count(*) FROM public.messages
 WHERE status = 'delivered' AND metadata ->> 'before' IS NULL
@@ -41,7 +41,7 @@ WHERE schemaname = 'public' AND relname = 'messages'
 
 @dataclass(kw_only=True)
 class Course:
-    """What a circle did, second by second; latencies in milliseconds, memory in bytes."""
+    """The course of a run, second by second; latencies in milliseconds, memory in bytes."""
 
     seconds: float
     asked: int
@@ -71,7 +71,7 @@ def circle(stage: Stage, seconds: float, rate: int = RATE) -> Row:
         cpu=course.cost.per_message(course.asked),
         peak=course.cost.peak,
         goals=[
-            # Messages under way at the end are not lost, but are not counted.
+            # Messages that are under way at the end are not counted, so a little less is enough.
             Goal(what="delivered a second", limit=rate * 0.98, value=course.rate),
             Goal(what="delivered of accepted", limit=1, value=course.delivered / course.asked),
         ],
@@ -83,7 +83,7 @@ def circle(stage: Stage, seconds: float, rate: int = RATE) -> Row:
 
 
 def run_circle(stage: Stage, seconds: float, rate: int) -> Course:
-    """Run it, and wait until everything that was accepted is delivered."""
+    """Run the circle, and wait until everything that was accepted is delivered."""
     spec = Spec(
         port=stage.port,
         connections=CONNECTIONS,
@@ -100,8 +100,8 @@ def run_circle(stage: Stage, seconds: float, rate: int) -> Course:
         stage.web() as web,
         stage.worker(CONCURRENCY) as worker,
     ):
-        # All that is spent on everything until it is delivered, or else a process that lags behind
-        # would look cheap.
+        # CPU is counted until everything is delivered: otherwise a process that lags behind would
+        # look cheap.
         spent = watch(stage, web=web, worker=worker)
         spent.begin()
         with loading(stage, singles(stage), spec, watch(stage)) as load:
@@ -144,7 +144,7 @@ def run_circle(stage: Stage, seconds: float, rate: int) -> Course:
 
 
 def _updates(stage: Stage) -> tuple[int, int]:
-    """How many rows of `messages` were updated in place (HOT), and how many in all."""
+    """How many updates of `messages` were HOT (in place), and how many there were in all."""
     row = stage.postgres.db.execute(_UPDATES).fetchone()
     return (int(row[0]), int(row[1])) if row else (0, 0)
 

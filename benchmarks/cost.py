@@ -1,4 +1,4 @@
-"""Goal 6: what a message costs with an empty table and with a full one, and what idling costs."""
+"""Goal 6: the cost of a message with an empty table and with a full one, and the cost of idling."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.stage import Stage
 RATE = 200
 _CHUNK = 100_000
 
-# Ids begin with their time, as the gateway's do; a row every second until an hour ago.
+# Ids begin with their time, as the gateway's do; there is a row for each second until an hour ago.
 _FILL: LiteralString = """
 WITH places AS (
   SELECT conversation_id, address, row_number() OVER () - 1 AS n
@@ -43,7 +43,7 @@ FROM stored, unnest('{pending,sending,sent,delivered}'::text[]) AS w (word)
 
 
 def cost(stage: Stage, seconds: float, rate: int, rows: int) -> list[Row]:
-    """The full circle at a moderate rate, before and after the table is filled; then nothing."""
+    """The full circle at a moderate rate, before and after the table is filled; then idling."""
     stage.postgres.clear()
     before = _measured(stage, seconds, rate, 0)
     stage.postgres.clear()
@@ -59,7 +59,7 @@ def cost(stage: Stage, seconds: float, rate: int, rows: int) -> list[Row]:
 def fill(stage: Stage, rows: int) -> None:
     """Fill the table with delivered messages and their events, older than those of the run."""
     db = stage.postgres.db
-    # Triggers and foreign keys are skipped: the rows are right by construction.
+    # Triggers and foreign keys are skipped: the rows are valid by construction.
     db.execute("SET session_replication_role = replica")
     db.execute("SET synchronous_commit = off")
     for first in range(0, rows, _CHUNK):

@@ -25,7 +25,7 @@ def dispatch(
     floor: float | None,
     workers: Sequence[int] = (1, 2),
 ) -> list[Row]:
-    """A backlog to a provider that answers at once, then one to a provider that is slow."""
+    """A backlog for a provider that answers at once, then one for a slow provider."""
     rows = [at_once(stage, messages, count) for count in workers]
     for row in rows:
         row.naive, row.floor = naive, floor
@@ -35,7 +35,7 @@ def dispatch(
 
 
 def _fill(stage: Stage, messages: int) -> None:
-    """Have messages accepted while no worker runs."""
+    """Make a backlog: messages are accepted while no worker runs."""
     stage.postgres.clear()
     spec = Spec(
         port=stage.port,
@@ -50,7 +50,7 @@ def _fill(stage: Stage, messages: int) -> None:
 
 
 def at_once(stage: Stage, messages: int, workers: int = 1) -> Row:
-    """A backlog to a provider that answers at once."""
+    """A backlog for a provider that answers at once."""
     _fill(stage, messages)
     with stage.provider() as provider, stage.workers(workers, CONCURRENCY) as children:
         over = watch(stage, worker=children, provider=provider)
@@ -101,7 +101,7 @@ def _slow(stage: Stage, messages: int) -> Row:
 
 
 def naive_dispatch(stage: Stage, seconds: float) -> float:
-    """Messages a second that the naive worker sends."""
+    """Messages per second that the naive worker sends."""
     _fill(stage, int(200 + seconds * 800) // 100 * 100)
     with stage.provider(), stage.naive("worker"):
         _until_sending(stage)

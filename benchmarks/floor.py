@@ -1,7 +1,7 @@
-"""How many of the same statements PostgreSQL alone executes: pgbench, in the same run.
+"""The floor: how many similar statements PostgreSQL alone executes, with pgbench in the same run.
 
-No conversations, leads, templates or raw requests: a path comes near its floor by doing little
-beside its row, its queue entry and its event.
+They have no conversations, leads, templates or raw requests: a path comes near its floor by doing
+little besides writing its row, its queue entry and its event.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from benchmarks.stage import Stage
 from gateway.embedded.programs import bin_dir
 
 ROWS = 100
-# Random except for their beginning, as the gateway's ids are.
+# Random except for the time at their beginning, like the gateway's ids.
 _ID = (
     "(lpad(to_hex(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0')"
     " || '7' || substr(md5(random()::text), 1, 19))::uuid"
@@ -79,21 +79,21 @@ SELECT %s, 'sms', 'outbound', '+15551230001', '+12025550100', 'Hello', 'sent', '
 FROM generate_series(1, %s) AS s (n)
 """
 _KNOWN_ROWS = 41_000
-_FEW = 5  # transactions of a client, where no seconds are given: it runs, and no more
+_FEW = 5  # transactions of each client if no seconds are given: only to show that it runs
 _SAID = re.compile(
     r"^number of transactions actually processed: (\d+).*^tps = ([\d.]+)", re.MULTILINE | re.DOTALL
 )
 
 
 class Ran(NamedTuple):
-    """How many transactions pgbench has done, and how many a second."""
+    """How many transactions pgbench has made, and how many per second."""
 
     transactions: int
     rate: float
 
 
 def accept_floor(stage: Stage, seconds: int) -> dict[str, float]:
-    """Rows a second, one and a hundred per statement; 0 seconds: of a few statements."""
+    """Rows per second, with one and a hundred per statement; 0 seconds: only a few statements."""
     found = {}
     for name, rows, clients in (("one", 1, 16), ("many", ROWS, 4)):
         stage.postgres.clear()
@@ -103,7 +103,7 @@ def accept_floor(stage: Stage, seconds: int) -> dict[str, float]:
 
 
 def dispatch_floor(stage: Stage, seconds: int) -> dict[str, float]:
-    """Entries claimed and finished a second, a hundred at a time."""
+    """Entries claimed and finished per second, a hundred at a time."""
     stage.postgres.clear()
     script = _CONTACT + _ACCEPT.format(rows=1000)
     _pgbench(stage, script, 2, 0, transactions=20 * seconds or 1)
@@ -114,7 +114,7 @@ def dispatch_floor(stage: Stage, seconds: int) -> dict[str, float]:
 
 
 def receive_floor(stage: Stage, seconds: int) -> dict[str, float]:
-    """Reports a second, one and a hundred per statement."""
+    """Reports per second, with one and a hundred per statement."""
     found, known = {}, _KNOWN_ROWS if seconds else 2 * ROWS
     for name, rows, clients in (("one", 1, 16), ("many", ROWS, 2)):
         stage.postgres.clear()
@@ -129,7 +129,7 @@ def receive_floor(stage: Stage, seconds: int) -> dict[str, float]:
 def _pgbench(
     stage: Stage, script: str, clients: int, seconds: int, *, transactions: int = _FEW
 ) -> Ran:
-    """For so many seconds; 0: so many transactions of each client."""
+    """Run pgbench for so many seconds; 0: for so many transactions of each client."""
     path = stage.folder / "floor.sql"
     path.write_text(script)
     length = ["-T", str(seconds)] if seconds else ["-t", str(transactions)]

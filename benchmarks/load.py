@@ -1,7 +1,7 @@
 """The load generator, a process of its own: `python -m benchmarks.load SPEC`.
 
-Requests are made before; here they are only written, and every answer is looked at. It says `begin`
-when the warm-up is over and one line of JSON at the end.
+Requests are made beforehand; here they are only written, and every answer is checked. It prints
+`begin` when the warm-up is over, and one line of JSON at the end.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ import uvloop
 
 from benchmarks.wire import Wire
 
-# A placeholder for the number of the request, so that no two requests are the same.
+# A placeholder for the number of the request, so that no two requests are equal.
 MARK = b"@@@@@@@@@@"
 _PATIENCE = 30.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Spec:
-    """What to do: `rate` requests a second, or as many as the connections allow."""
+    """What to do: send `rate` requests per second, or as many as the connections allow."""
 
     port: int
     connections: int
@@ -45,7 +45,7 @@ class Spec:
 class Outcome:
     """The result; latencies in milliseconds, of requests answered after the warm-up.
 
-    `missed`: what a rate had wanted, and no connection was free for.
+    `missed`: requests that `rate` wanted, but for which no connection was free.
     """
 
     answered: int = 0
@@ -71,7 +71,7 @@ def pack(requests: Sequence[bytes], path: Path) -> str:
 
 
 def unpack(path: str) -> list[bytes]:
-    """The requests of such a file."""
+    """The requests in a file that `pack` has written."""
     data, found, at = Path(path).read_bytes(), [], 0
     while at < len(data):
         size = int.from_bytes(data[at : at + 4], "big")
@@ -81,14 +81,14 @@ def unpack(path: str) -> list[bytes]:
 
 
 def percentile(sorted_values: Sequence[float], share: float) -> float:
-    """The value below which this share of them lies; 0 if there are none."""
+    """The value below which this share of the values lies; 0 if there are none."""
     if not sorted_values:
         return 0.0
     return sorted_values[min(len(sorted_values) - 1, int(len(sorted_values) * share))]
 
 
 class Load:
-    """Writes requests on all connections and collects what is answered."""
+    """Writes requests on all connections, and collects the answers."""
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
@@ -106,7 +106,7 @@ class Load:
         self.under_way = 0
 
     async def run(self) -> Outcome:
-        """Do it."""
+        """Run the load; returns the result."""
         loop = asyncio.get_running_loop()
         spec = self.spec
         connections = [
@@ -132,7 +132,7 @@ class Load:
         return self._summary(time.monotonic())
 
     async def _pace(self, rate: float) -> None:
-        """Send requests at a steady rate, whatever is answered; without a connection they wait."""
+        """Send requests at a steady rate, however slow the answers; they wait for connections."""
         due, step = time.monotonic(), 1 / rate
         while due < self.end:
             now = time.monotonic()
@@ -143,8 +143,8 @@ class Load:
                     self._waiting.append(due)
                 due += step
             await asyncio.sleep(max(0.0005, due - time.monotonic()))
-        await asyncio.sleep(max(0.0, self.end - time.monotonic()) + 0.001)  # not a moment too early
-        if self._free:  # otherwise the next answer checks whether it was the last
+        await asyncio.sleep(max(0.0, self.end - time.monotonic()) + 0.001)  # surely after the end
+        if self._free:  # otherwise the next answer checks whether the run is over
             self.ask(self._free.pop())
 
     def ask(self, connection: Connection) -> None:
@@ -217,7 +217,7 @@ class Load:
 
 
 class Connection(Wire):
-    """One connection, one request at a time."""
+    """One connection, with one request at a time."""
 
     def __init__(self, load: Load) -> None:
         super().__init__()
@@ -225,11 +225,11 @@ class Connection(Wire):
         self.asked = 0.0
 
     def got(self, head: bytes, body: bytes) -> None:
-        """An answer."""
+        """Handle an answer."""
         self._load.answered(self, head, body)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """A server that hangs up during a measurement spoils it."""
+        """Fail: a server that hangs up during a measurement spoils it."""
         if not self._load.over.is_set():
             self._load.failed(f"the connection was closed: {exc}")
             self._load.over.set()

@@ -13,7 +13,7 @@ from benchmarks.processes import all_busy, usage
 
 
 def describe(postgres: Postgres) -> dict[str, str]:
-    """The machine, what else it does, and its software; without its name or any path."""
+    """The machine and its software, without its name or any path."""
     return {
         "processor": _of("/proc/cpuinfo", "model name"),
         "cores": str(len(os.sched_getaffinity(0))),
@@ -27,7 +27,7 @@ def describe(postgres: Postgres) -> dict[str, str]:
 
 @dataclass(kw_only=True)
 class Others:
-    """How much of the cores other programs use, which spoils a run."""
+    """How much of the cores other programs use: much of it would spoil a run."""
 
     postgres: int | None
     _began: float = field(default_factory=time.monotonic)
@@ -39,7 +39,7 @@ class Others:
         self._own = self._used()
 
     def share(self) -> str:
-        """Per cent of all cores since then."""
+        """The share of all cores that other programs have used since the beginning."""
         took = (time.monotonic() - self._began) * len(os.sched_getaffinity(0))
         return f"{100 * (all_busy() - self._busy - self._used() + self._own) / took:.0f} %"
 
@@ -49,7 +49,7 @@ class Others:
 
 
 def said(about: dict[str, str]) -> str:
-    """The same in one line."""
+    """The description in one line."""
     return " · ".join(f"{name} {value}" for name, value in about.items())
 
 

@@ -1,4 +1,4 @@
-"""One measurement: the load runs, and meanwhile its cost to each process is read."""
+"""One measurement: the load runs, and the cost for each process is measured."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from benchmarks.stage import Stage
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Seconds of CPU of each kind of process over some time, and the peak memory of one of them."""
+    """Seconds of CPU of each kind of process in some time, and the peak memory of the largest."""
 
     seconds: float
     cpu: dict[str, float]
     peak: dict[str, int]
 
     def per_message(self, messages: float) -> dict[str, float]:
-        """Milliseconds of CPU for one message, of each process."""
+        """Milliseconds of CPU for one message, by kind of process."""
         return {name: 1000 * cpu / messages for name, cpu in self.cpu.items()} if messages else {}
 
 
 @dataclass
 class Watch:
-    """What processes used between `begin` and `end`; those with one name are counted together."""
+    """What processes use between `begin` and `end`; those with one name are counted together."""
 
     pids: dict[str, list[int]]
     _at: float = 0.0
@@ -45,7 +45,7 @@ class Watch:
         self._at = time.monotonic()
 
     def end(self) -> Cost:
-        """What was used since."""
+        """What has been used since `begin`."""
         after = self._usages()
         return Cost(
             seconds=time.monotonic() - self._at,
@@ -81,7 +81,7 @@ class Loading:
     def finish(self, look: Callable[[], None] | None = None) -> tuple[Outcome, Cost]:
         """Wait until it is over, and `look` every second meanwhile.
 
-        Raises `NotMeasuredError` when an answer was wrong.
+        Raises `NotMeasuredError` if an answer was wrong.
         """
         assert self.process.stdout is not None  # noqa: S101 - it is a pipe
         while look and not select.select([self.process.stdout], [], [], 1.0)[0]:
@@ -98,7 +98,7 @@ class Loading:
 
 @contextmanager
 def loading(stage: Stage, requests: Sequence[bytes], spec: Spec, over: Watch) -> Iterator[Loading]:
-    """Start a load in a separate process; inside the block its warm-up is over."""
+    """Start a load in a separate process; the block begins when its warm-up is over."""
     spec = replace(spec, requests=pack(requests, stage.folder / "requests"))
     path = stage.folder / "spec.json"
     path.write_bytes(orjson.dumps(asdict(spec)))
@@ -127,7 +127,7 @@ def load(stage: Stage, requests: Sequence[bytes], spec: Spec, over: Watch) -> tu
 
 
 def until(done: Callable[[], bool], seconds: float, what: str) -> None:
-    """Wait for something; raises `NotMeasuredError` when it takes longer."""
+    """Wait until it is `done`; raises `NotMeasuredError` if it takes longer."""
     deadline = time.monotonic() + seconds
     while not done():
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""A long circle as a small picture: latency and memory over time, as plain SVG."""
+"""A long run of the circle as a small SVG picture: rates, latency and memory over time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Line = tuple[str, Sequence[tuple[float, float]]]
 
 
 def soak(course: dict[str, Any]) -> str:
-    """The whole picture of what `circle` measured."""
+    """The picture of a run of `circle`."""
     circle = course["circle_per_second"]
     accept = list(enumerate(course["accept_per_second"]))[:-1]  # the last second is incomplete
     memory = course["memory"]

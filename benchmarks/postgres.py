@@ -1,4 +1,4 @@
-"""The PostgreSQL of a run: its own, with settings for production; or a new database on another."""
+"""The PostgreSQL of a run: its own, set up as in production; or a new database on a given one."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from benchmarks.processes import NotMeasuredError
 from gateway.embedded.server import EmbeddedServer
 from gateway.schema import migrate
 
-# What an operator sets on a machine of a few gigabytes. Commits are durable: fsync,
-# synchronous_commit and full_page_writes are at their defaults, on.
+# As an operator would set them on a machine with a few gigabytes. Commits are durable: fsync,
+# synchronous_commit and full_page_writes are on, which is their default.
 SETTINGS = (
     "shared_buffers=512MB",
     "effective_cache_size=2GB",
@@ -32,7 +32,7 @@ SETTINGS = (
 
 
 class Server(EmbeddedServer):
-    """The server that comes with the package, with other settings."""
+    """The embedded server, with other settings."""
 
     def __init__(self, data: Path, settings: Sequence[str] = SETTINGS) -> None:
         super().__init__(data)
@@ -41,7 +41,7 @@ class Server(EmbeddedServer):
 
 @contextmanager
 def migrated(server: Server) -> Iterator[str]:
-    """Start a server; the DSN of its database."""
+    """Start a server, and migrate its database; yields the DSN."""
     with server:
         asyncio.run(migrate.up(server.dsn))
         yield server.dsn
@@ -49,7 +49,7 @@ def migrated(server: Server) -> Iterator[str]:
 
 @contextmanager
 def database(url: str | None, folder: Path) -> Iterator[str]:
-    """A migrated database and its DSN: on the server of `url`, else on one of our own."""
+    """The DSN of a migrated database: a new one on the server of `url`, else on one of our own."""
     if url is None:
         with migrated(Server(folder / "data")) as dsn:
             yield dsn
@@ -70,14 +70,14 @@ def _do(url: str, statement: str) -> None:
 
 
 class Postgres:
-    """What a run asks of its database, and of its processes."""
+    """A run's own connection to its database, for counting, clearing and settings."""
 
     def __init__(self, dsn: str) -> None:
         self.dsn = dsn
         self.db = psycopg.connect(dsn, autocommit=True)
 
     def must_be_durable(self) -> None:
-        """Raises `NotMeasuredError` if commits may be lost: that would be another race."""
+        """Raise `NotMeasuredError` if commits may be lost: such numbers cannot be compared."""
         for name in ("fsync", "synchronous_commit", "full_page_writes"):
             if self.value("SELECT current_setting(%s)", name) == "off":
                 raise NotMeasuredError(f"{name} is off on this server")
@@ -100,7 +100,7 @@ class Postgres:
         return int(self.value(query, *values) or 0)
 
     def clear(self) -> None:
-        """Remove what the previous path left behind, and would cost later."""
+        """Remove the rows of the previous path, which would slow down the next one."""
         self.db.execute(
             "TRUNCATE public.messages, gateway.queue, gateway.message_events,"
             " gateway.webhook_requests, gateway.unmatched_reports, gateway.template_uses,"
@@ -110,7 +110,7 @@ class Postgres:
 
     @contextmanager
     def plain(self) -> Iterator[None]:
-        """Without the trigger that finds a conversation for other programs' rows."""
+        """Disable the trigger that finds a conversation for rows of other programs."""
         self.db.execute("ALTER TABLE public.messages DISABLE TRIGGER place_messages")
         try:
             yield
@@ -118,5 +118,5 @@ class Postgres:
             self.db.execute("ALTER TABLE public.messages ENABLE TRIGGER place_messages")
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         self.db.close()

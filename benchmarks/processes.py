@@ -1,4 +1,4 @@
-"""The processes of a measurement: started, watched through /proc, and stopped whatever happens."""
+"""The processes of a measurement: started, watched through /proc, and stopped in any case."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ ROOT = Path(__file__).resolve().parent.parent
 _TICK = os.sysconf("SC_CLK_TCK")
 _READY = 60.0
 _STOP = 30.0
-# Ports that are in use now and then, and ours all the time.
+# Sockets that reserve the ports of `free_port`, also while no process listens on them.
 _HELD: list[socket.socket] = []
 
 
 class NotMeasuredError(Exception):
-    """Something went wrong that makes the numbers worthless; one line that says what."""
+    """Something went wrong that makes the numbers worthless; one line says what."""
 
 
 class Child:
-    """A process that dies with us, and its output."""
+    """A process with its output; it is killed if this process ends."""
 
     def __init__(
         self, name: str, words: Sequence[str], env: Mapping[str, str], folder: Path
@@ -51,7 +51,7 @@ class Child:
         return self._process.pid
 
     def wait_until(self, text: str, times: int = 1) -> None:
-        """Wait until its output has had something a number of times."""
+        """Wait until its output has a text so many times."""
         deadline = time.monotonic() + _READY
         while self.log.read_bytes().count(text.encode()) < times:
             if self._process.poll() is not None:
@@ -65,18 +65,18 @@ class Child:
         return self.log.read_text(errors="replace")[-2000:]
 
     def stop(self) -> None:
-        """Stop it as a supervisor does."""
+        """Stop it with SIGTERM, as a supervisor does; kill it if it does not end."""
         if self._process.poll() is not None:
             return
         self._process.send_signal(signal.SIGTERM)
         try:
             self._process.wait(_STOP)
         except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)  # what it started, too
+            os.killpg(self._process.pid, signal.SIGKILL)  # including its children
             self._process.wait()
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it, and its children."""
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
@@ -84,21 +84,21 @@ class Child:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Usage:
-    """What a process and all below it have used: seconds of CPU, bytes of the largest one."""
+    """What a process and its descendants have used: seconds of CPU, peak bytes of the largest."""
 
     cpu: float
     peak: int
 
 
 def usage(pid: int) -> Usage:
-    """What a process and all that it started have used until now."""
+    """What a process and its descendants have used so far."""
     cpu, peak = 0.0, 0
     for each in _tree(pid):
         try:
             stat = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
             status = Path(f"/proc/{each}/status").read_text()
         except OSError:
-            continue  # it has just ended; its time counts for its parent
+            continue  # it has just ended, and its time was added to its parent's
         cpu += sum(int(ticks) for ticks in stat[11:15]) / _TICK
         high = status.partition("VmHWM:")[2].split(None, 1)
         peak = max(peak, int(high[0]) * 1024 if high else 0)
@@ -106,7 +106,7 @@ def usage(pid: int) -> Usage:
 
 
 def resident(pid: int) -> int:
-    """Bytes in memory of a process and all below it, shared pages counted once."""
+    """Bytes in memory of a process and its descendants, with shared pages counted once."""
     total = 0
     for each in _tree(pid):
         try:
@@ -120,7 +120,7 @@ def resident(pid: int) -> int:
 def all_busy() -> float:
     """Seconds for which all cores have been busy since the machine started."""
     words = Path("/proc/stat").read_text().split(None, 9)
-    # user, nice, system, irq, softirq and what the host took away
+    # user, nice, system, irq, softirq, steal
     return sum(int(words[n]) for n in (1, 2, 3, 6, 7, 8)) / _TICK
 
 
@@ -140,8 +140,8 @@ def _tree(pid: int) -> list[int]:
 
 
 def free_port() -> int:
-    """A port of the loopback address that nobody listens on, and that the system gives to nobody
-    who asks for any, however long the measurement takes."""
+    """A free port of the loopback address, reserved until this process ends: the system does not
+    give it to programs that ask for any port."""
     held = socket.socket()
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     held.bind(("127.0.0.1", 0))

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.profile`: where the time goes, in the process, and in PostgreSQL.
+"""`python -m benchmarks.profile`: where the time goes, in the process and in PostgreSQL.
 
-For each path the functions in which the process was when it was looked at (every millisecond), and
-the statements that took PostgreSQL longest. A profiled process is slower: read shares, not rates.
+For each path: the functions of the process, sampled every millisecond, and the statements that took
+PostgreSQL longest. A profiled process is slower: read shares, not rates.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PATHS: dict[str, tuple[tuple[str, ...], Callable[[Stage], object]]] = {
 
 
 def main() -> None:
-    """Profile the paths that are asked for."""
+    """Profile the chosen paths."""
     parser = argparse.ArgumentParser(prog="benchmarks.profile", description=__doc__)
     parser.add_argument("paths", nargs="*", metavar="PATH", help=f"of: {', '.join(PATHS)}")
     given = parser.parse_args()
@@ -86,7 +86,7 @@ def _profile(stage: Stage, name: str, folder: Path) -> None:
 
 
 def _print_functions(root: Frame) -> None:
-    """Every function by its own time, and ours by their time including all that they call."""
+    """Print all functions by their own time, and ours by their time including calls."""
     alone: dict[str, float] = defaultdict(float)
     with_calls: dict[str, float] = defaultdict(float)
     _count(root, alone, with_calls, frozenset())
@@ -100,7 +100,7 @@ def _print_functions(root: Frame) -> None:
 
 
 def _loop(frame: Frame) -> Frame | None:
-    """Where the event loop runs: what is above it is start-up."""
+    """The frame in which the event loop runs; the frames above it are start-up."""
     if frame.function == "run_loop":
         return frame
     return next((found for child in frame.children if (found := _loop(child))), None)
@@ -134,7 +134,7 @@ def _name(frame: Frame) -> str:
 
 
 def _is_idle(name: str) -> bool:
-    """Where the loop waits (or reads and writes, which cannot be distinguished)."""
+    """Whether the loop waits here (or reads and writes, which cannot be distinguished)."""
     return "run_until_complete" in name or name.endswith((" run", " run_loop"))
 
 

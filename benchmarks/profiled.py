@@ -1,6 +1,6 @@
 """`python -m benchmarks.profiled FILE COMMAND ...`: a gateway command under pyinstrument.
 
-The samples of the main thread, whatever task it is in, are in FILE when the command has ended.
+When the command has ended, FILE has the samples of the main thread, in whichever task it was.
 """
 
 from __future__ import annotations

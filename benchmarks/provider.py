@@ -1,7 +1,7 @@
 """A provider that is faster than its callers: `python -m benchmarks.provider PORT ...`.
 
 It answers Twilio's Messages resource with a new SID each time, at once or after `--delay` seconds;
-with `--token` it reports `sent` and `delivered`, signed, as Twilio does. GET /stats: what came.
+with `--token` it reports `sent` and `delivered`, signed, as Twilio does. GET /stats has counts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import uvloop
 from benchmarks.traffic import twilio_report
 from benchmarks.wire import Wire
 
-# A provider does not wait for one answer before it reports the next: it opens what it needs.
+# How many connections make reports: real providers do not wait for one answer before the next.
 REPORTERS = 128
 _ANSWER = orjson.dumps(
     {
@@ -49,7 +49,7 @@ _ANSWER = orjson.dumps(
 
 @dataclass(kw_only=True)
 class Stats:
-    """What came in since the last reset; times are of the monotonic clock."""
+    """Counts since the last reset; times are of the monotonic clock."""
 
     taken: int = 0
     first: float = 0.0
@@ -107,7 +107,7 @@ class Provider:
             self._idle.pop().write(self._due.popleft())
 
     async def open_reporters(self, count: int) -> None:
-        """Open connections for reports, once it is known where they go."""
+        """Open connections for reports, once their address is known."""
         loop = asyncio.get_running_loop()
         await self._known.wait()
         for _ in range(count):
@@ -121,14 +121,14 @@ class Provider:
             self._idle.append(reporter)
 
     def reported(self, head: bytes) -> None:
-        """Count what was answered to a report."""
+        """Count the answer to a report."""
         self.stats.reported += 1
         if b" 200 " not in head[:14] and b" 204 " not in head[:14]:
             self.stats.refused_reports += 1
 
 
 class Reporter(Wire):
-    """One connection on which reports go out."""
+    """One connection that makes reports."""
 
     def __init__(self, provider: Provider) -> None:
         super().__init__()
@@ -140,7 +140,7 @@ class Reporter(Wire):
         self._provider.free(self)
 
     def got(self, head: bytes, _body: bytes) -> None:
-        """Continue with the next."""
+        """Count the answer, and continue with the next report."""
         self._provider.reported(head)
         self._provider.free(self)
 

@@ -13,7 +13,7 @@ from benchmarks.traffic import meta_statuses, sendgrid_events, twilio_message, t
 from channels.model import Channel
 
 EVENTS = 50
-# With fewer in a request some are answered in time.
+# Few in a request: with more, the naive program would answer none in time.
 NAIVE_EVENTS = 5
 CONNECTIONS = 64
 BATCH_CONNECTIONS = 8
@@ -26,7 +26,7 @@ def receive(
     floor: float | None,
     webs: Sequence[int] = (1, 2),
 ) -> list[Row]:
-    """Twilio's reports one by one, SendGrid's and Meta's many in a request."""
+    """Reports of Twilio one by one, those of SendGrid and Meta with many in a request."""
     rows = []
     for provider in ("twilio", "sendgrid", "meta"):
         for processes in webs:
@@ -38,7 +38,7 @@ def receive(
 
 
 def reports(stage: Stage, provider: str, seconds: float, processes: int) -> Row:
-    """As many of a provider's as this number of web processes accepts."""
+    """Reports of one provider, as many as this number of web processes accepts."""
     each = 1 if provider == "twilio" else EVENTS
     requests = _requests(stage, provider, seconds, each)
     with stage.web(processes) as web:
@@ -60,7 +60,7 @@ def reports(stage: Stage, provider: str, seconds: float, processes: int) -> Row:
 
 
 def texts(stage: Stage, seconds: float, processes: int) -> Row:
-    """Inbound SMS, one a request, as many as this number of web processes accepts."""
+    """Inbound SMS, one per request, as many as this number of web processes accepts."""
     stage.postgres.clear()
     url = stage.hook("twilio", stage.tenant.twilio, "message")
     token, most = stage.tenant.token, int(4_000 * (seconds + _warmup(seconds)))
@@ -77,7 +77,7 @@ def texts(stage: Stage, seconds: float, processes: int) -> Row:
 
 
 def naive_receive(stage: Stage, seconds: float) -> dict[str, float]:
-    """Reports a second of each provider that the naive program accepts."""
+    """Reports per second that the naive program accepts, by provider."""
     rates = {}
     with stage.naive("app") as web:
         for provider in ("twilio", "sendgrid", "meta"):

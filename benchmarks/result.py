@@ -1,4 +1,4 @@
-"""What was measured, compared with the goals; as a table and as JSON."""
+"""The results, compared with the goals; as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MB = 10**6
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
-    """One number of the goal list, and what was measured."""
+    """One goal, and the measured value."""
 
     what: str
     limit: float
@@ -45,7 +45,7 @@ class Row:
     more: dict[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """All of it."""
+        """The whole row, with ratios."""
         goals = [{**asdict(goal), "is_met": goal.is_met} for goal in self.goals]
         return {
             **asdict(self),
@@ -56,7 +56,7 @@ class Row:
 
 
 def row_of(path: str, what: str, outcome: Outcome, cost: Cost, each: int = 1) -> Row:
-    """A row of a load; `each` messages were in a request."""
+    """The row of a load with `each` messages per request."""
     messages = outcome.answered * each
     return Row(
         path=path,
@@ -77,7 +77,7 @@ HEADS = (
 
 
 def table(rows: Sequence[Row]) -> str:
-    """What was measured, in Markdown; CPU in ms a message, memory of the largest process."""
+    """The results in Markdown; CPU in ms per message, memory of the largest process."""
     return _aligned(HEADS, [_cells(row) for row in rows])
 
 

@@ -1,4 +1,4 @@
-"""One run: each path after its naive program and its floor, so that all meet the same machine."""
+"""One run: each path right after its naive program and its floor, under the same conditions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from benchmarks.stage import Stage
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """How long, in seconds, and how much; a floor of 0 seconds: a few transactions."""
+    """The seconds and numbers of a run; a floor of 0 seconds means a few transactions."""
 
     seconds: float = 6
     naive: float = 4
@@ -54,7 +54,7 @@ QUICK = Size(
 
 @dataclass(kw_only=True)
 class Run:
-    """One run."""
+    """A run with its results."""
 
     stage: Stage
     size: Size
@@ -71,7 +71,7 @@ class Run:
             try:
                 PATHS[name](self)
             except NotMeasuredError as error:
-                # If this path fails, the results of the others are not lost.
+                # The results of the other paths must not be lost.
                 self.failures.append(f"{name}: {error}")
             print(f"{time.monotonic() - begun:.0f} s", flush=True)
         self.rows.append(memory(self.rows))

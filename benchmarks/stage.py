@@ -38,7 +38,7 @@ SENDERS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Tenant:
-    """An organization, its key, and what its providers sign with."""
+    """An organization, its API key, and the keys with which its providers sign."""
 
     organization_id: UUID
     key: str
@@ -54,7 +54,7 @@ class Tenant:
 
 @dataclass(kw_only=True)
 class Stage:
-    """Where paths are measured."""
+    """The database, the tenant and the processes that paths are measured with."""
 
     postgres: Postgres
     tenant: Tenant
@@ -62,7 +62,7 @@ class Stage:
     port: int
     provider_port: int
     contacts: int
-    profiles: Path | None = None  # where samples of web and worker go, if any are taken
+    profiles: Path | None = None  # the folder for samples of web and worker, if they are profiled
 
     def environment(self, **more: str) -> dict[str, str]:
         """The environment of the processes."""
@@ -81,7 +81,7 @@ class Stage:
 
     @contextmanager
     def web(self, concurrency: int = 1) -> Iterator[Child]:
-        """`gateway web`, ready."""
+        """`gateway web`, when it is ready."""
         env = self.environment(WEB_CONCURRENCY=str(concurrency))
         words = self._gateway("web", "--host", "127.0.0.1")
         with running(Child("web", words, env, self.folder)) as child:
@@ -90,13 +90,13 @@ class Stage:
 
     @contextmanager
     def worker(self, concurrency: int = 256) -> Iterator[Child]:
-        """`gateway worker`, ready."""
+        """`gateway worker`, when it is ready."""
         with self.workers(1, concurrency) as (child,):
             yield child
 
     @contextmanager
     def workers(self, count: int, concurrency: int) -> Iterator[list[Child]]:
-        """Some of them, started together and ready."""
+        """Several workers, started together, when all are ready."""
         env = self.environment(WORKER_CONCURRENCY=str(concurrency))
         with ExitStack() as stack:
             children = [
@@ -111,7 +111,7 @@ class Stage:
 
     @contextmanager
     def provider(self, *words: str) -> Iterator[Child]:
-        """The fake provider, ready."""
+        """The fake provider, when it is ready."""
         line = ["-m", "benchmarks.provider", str(self.provider_port), *words]
         with running(Child("provider", line, self.environment(), self.folder)) as child:
             child.wait_until("provider is ready")
@@ -119,7 +119,7 @@ class Stage:
 
     @contextmanager
     def naive(self, module: str, *words: str, count: int = 1) -> Iterator[Child]:
-        """A naive program, ready in so many processes."""
+        """A naive program, when so many of its processes are ready."""
         line = ["-m", f"benchmarks.naive.{module}", *words]
         env = self.environment(
             TWILIO_TOKEN=self.tenant.token,
@@ -134,7 +134,7 @@ class Stage:
             yield child
 
     def skeleton(self, concurrency: int = 1) -> AbstractContextManager[Child]:
-        """The program that does as little as can be done, in the place of `web`."""
+        """The program that does as little as possible, instead of `web`."""
         return self.naive("skeleton", str(concurrency), count=concurrency)
 
     def _gateway(self, name: str, *words: str) -> list[str]:
@@ -143,7 +143,7 @@ class Stage:
         return ["-m", "benchmarks.profiled", str(self.profiles / name), name, *words]
 
     def stats(self) -> dict[str, Any]:
-        """What the fake provider has seen."""
+        """The counts of the fake provider."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.provider_port}/stats") as answer:
             found: dict[str, Any] = orjson.loads(answer.read())
             return found
@@ -153,7 +153,7 @@ class Stage:
         return f"http://127.0.0.1:{self.port}/webhooks/{provider}/{account}/{event}"
 
     def sent(self, channel: Channel, count: int) -> list[Known]:
-        """Messages that a provider took a moment ago, all stored together."""
+        """Store messages as if a provider had just taken them."""
         mark = {Channel.SMS: "SM", Channel.EMAIL: "sg", Channel.WHATSAPP: "wamid."}[channel]
         known = [
             Known(new_id(), mark + secrets.token_hex(16), n % self.contacts) for n in range(count)
@@ -179,14 +179,14 @@ class Stage:
 
 
 def conversation_of(organization_id: UUID, contact: int) -> str:
-    """The id of the conversation with a contact, as the database makes it."""
+    """The id of the conversation with a contact, as the database would make it."""
     seed = f"{organization_id}{number(contact)}".encode()
     return str(UUID(hashlib.md5(seed, usedforsecurity=False).hexdigest()))
 
 
 @contextmanager
 def running(child: Child) -> Iterator[Child]:
-    """A child that ends with the block."""
+    """A child that is stopped at the end of the block."""
     try:
         yield child
     finally:
@@ -260,7 +260,7 @@ async def _tenant(dsn: str) -> Tenant:
 
 
 def _fill(postgres: Postgres, tenant: Tenant, contacts: int) -> None:
-    """The template; and contacts that are known: their conversations, every fourth as a lead."""
+    """Store the template, and the conversations of known contacts; every fourth is a lead."""
     mine = tenant.organization_id
     postgres.db.execute(
         "INSERT INTO public.message_templates (organization_id, name, type, content, variables)"

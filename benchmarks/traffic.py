@@ -1,4 +1,4 @@
-"""Requests, prepared before they are sent: callers' to the API, and providers' signed reports."""
+"""Requests that are made before they are sent: to the API, and signed reports of providers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def number(contact: int) -> str:
 
 
 def wanted(contact: int) -> dict[str, object]:
-    """One message as a caller asks for it, with a text that no other has."""
+    """One message in a request, with a text that no other has."""
     return {
         "channel": "sms",
         "to": number(contact),
@@ -113,7 +113,7 @@ def _of_twilio(url: str, token: str, form: dict[str, str]) -> bytes:
 
 
 def twilio_reports(url: str, token: str, sent: Sequence[Known]) -> Iterator[bytes]:
-    """`sent` and then `delivered` of every message; `url` is that of the account's statuses."""
+    """`sent` and then `delivered` for every message; `url` is the account's URL for statuses."""
     for word in ("sent", "delivered"):
         for known in sent:
             one = f"{url}?message_id={known.id}"
@@ -124,7 +124,7 @@ def twilio_reports(url: str, token: str, sent: Sequence[Known]) -> Iterator[byte
 def sendgrid_events(
     url: str, key: ec.EllipticCurvePrivateKey, sent: Sequence[Known], size: int, now: int
 ) -> Iterator[bytes]:
-    """`processed` and then `delivered` of every mail, `size` in a request, signed."""
+    """`processed` and then `delivered` for every mail, `size` per request, signed."""
     for word in ("processed", "delivered"):
         for start in range(0, len(sent), size):
             events = [
@@ -154,7 +154,7 @@ def sendgrid_events(
 def meta_statuses(
     url: str, secret: str, phone_number_id: str, sent: Sequence[Known], size: int, now: int
 ) -> Iterator[bytes]:
-    """`sent` and then `delivered` of every WhatsApp message, `size` in a request, signed."""
+    """`sent` and then `delivered` for every WhatsApp message, `size` per request, signed."""
     metadata = {"display_phone_number": "15551230001", "phone_number_id": phone_number_id}
     for word in ("sent", "delivered"):
         for start in range(0, len(sent), size):

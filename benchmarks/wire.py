@@ -1,4 +1,4 @@
-"""Just enough HTTP/1.1 for a measurement: heads, and bodies with a length."""
+"""Just enough HTTP/1.1 for a measurement: headers, and bodies with a Content-Length."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import cast
 
 
 class Wire(asyncio.Protocol, ABC):
-    """One connection: whole requests or answers go to `got`."""
+    """One connection; complete requests or answers are passed to `got`."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
         self._given = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep where to write; uvloop's transports are not subclasses of asyncio's."""
+        """Keep the transport; those of uvloop are not subclasses of asyncio's."""
         self._transport = cast("asyncio.Transport", transport)
 
     def write(self, data: bytes) -> None:
-        """Write, unless the other side is gone."""
+        """Write, unless the connection is closing."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
     def data_received(self, data: bytes) -> None:
-        """Take up what came."""
+        """Collect data, and pass on what is complete."""
         self._given = self._given + data if self._given else data
         while (end := self._given.find(b"\r\n\r\n")) >= 0:
             head = self._given[:end]
@@ -37,7 +37,7 @@ class Wire(asyncio.Protocol, ABC):
 
     @abstractmethod
     def got(self, head: bytes, body: bytes) -> None:
-        """One whole request or answer."""
+        """Handle one complete request or answer."""
 
 
 def _content_length(head: bytes) -> int:

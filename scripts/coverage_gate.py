@@ -1,4 +1,4 @@
-"""What the tests must have run through, read from coverage's JSON report."""
+"""Which code the tests must cover, checked with coverage's JSON report."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from fnmatch import fnmatch
 from typing import Any
 
 IN_ALL = 90.0
-# What decides whom we believe and what a provider's words mean: every line, both ways of every
-# branch.
+# Code that decides whom we trust and what a provider's reports mean must be covered completely:
+# every line, and both ways of every branch.
 COMPLETE = (
     "webhooks/*.py",
     "gateway/web/hooks.py",
@@ -18,7 +18,7 @@ COMPLETE = (
 
 
 def shortfalls(report: Mapping[str, Any]) -> list[str]:
-    """One line for each thing that is not covered as it must be; none when all is well."""
+    """One line for each gap in the required coverage; none if there is no gap."""
     found = []
     in_all = float(report["totals"]["percent_covered"])
     if in_all < IN_ALL:

@@ -1,4 +1,4 @@
-"""A PostgreSQL of the system's own, for one test run: in a folder of its own, gone afterwards."""
+"""A temporary cluster of the system's PostgreSQL for one test run, removed afterwards."""
 
 # ruff: noqa: S603 - it starts the programs that it is for
 
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# Nothing of it has to survive a power cut.
+# Nothing in it has to survive a power cut.
 SETTINGS = (
     "listen_addresses=",
     "max_connections=300",
@@ -23,7 +23,7 @@ SETTINGS = (
     "synchronous_commit=off",
     "full_page_writes=off",
     "autovacuum=off",
-    "jit=off",  # as in all of the gateway's transactions; to compile the tests' own takes a tenth
+    "jit=off",  # as in all of the gateway's transactions; for the tests' own it costs a tenth
 )
 PATIENCE = 30.0
 
@@ -32,8 +32,8 @@ PATIENCE = 30.0
 def temporary_postgres(programs: Path, parent: str | None = None) -> Iterator[str]:
     """The DSN of a superuser on a new cluster below `parent`, made with these `programs`.
 
-    PostgreSQL refuses to be root: as root it runs as `nobody`. It dies with this process, also
-    when that is killed; so enter it from the main thread.
+    PostgreSQL refuses to run as root: then it runs as `nobody`. It ends with this process, even if
+    that is killed; for this, enter the block from the main thread.
     """
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir=parent))
     try:
@@ -61,7 +61,7 @@ def temporary_postgres(programs: Path, parent: str | None = None) -> Iterator[st
             _wait_until_ready(server, programs, folder, log)
             yield f"postgresql://postgres@/postgres?host={folder}"
         finally:
-            server.send_signal(signal.SIGQUIT)  # nothing is kept, so nothing is tidied up
+            server.send_signal(signal.SIGQUIT)  # an immediate shutdown, because nothing is kept
             server.wait()
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,9 +1,9 @@
-"""Take the inbox's vendored files from their npm packages, each checked by its SHA-256.
+"""Fetch the inbox's vendored files from their npm packages, each checked by its SHA-256.
 
     .venv/bin/python scripts/vendor_assets.py
 
-A new version: change the name here, delete its sums below and run it: it says what they are, once
-somebody has looked at the files.
+For a new version, change the name below and run this: it prints the archive's SHA-256. Look at the
+archive's files, put that sum in below, and run this again.
 """
 
 # ruff: noqa: S603, S607, T201 - it starts npm and says what it does
@@ -23,7 +23,7 @@ VENDOR = Path(__file__).resolve().parent.parent / "gateway" / "inbox" / "static"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Package:
-    """An npm package, the SHA-256 of its archive, and what is taken from it under which name."""
+    """An npm package, the SHA-256 of its archive, and its files to take, with our names."""
 
     name: str
     sha256: str
@@ -45,7 +45,7 @@ PACKAGES = (
 
 
 def main() -> int:
-    """Fetch, check and write every file; 1 where an archive is not what was looked at."""
+    """Fetch, check and write every file; returns 1 if an archive is not the one in `PACKAGES`."""
     sums: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
         for package in PACKAGES:

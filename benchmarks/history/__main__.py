@@ -19,13 +19,13 @@ from gateway.store.database import Database
 
 _AGAIN = 2
 _GROWTH = 4 / 3
-_NOISE = 0.5  # milliseconds: less than this is no growth
-# With as many before: from the sixth on PostgreSQL may keep one plan for all values.
+_NOISE = 0.5  # milliseconds: less than this does not count as growth
+# As many are made before: from the sixth on, PostgreSQL may use one plan for all values.
 _RUNS_OF_QUICK = 5
 
 
 async def run(sizes: Sequence[int], runs: int, *, is_quick: bool) -> dict[int, list[Measured]]:
-    """What was measured, by size; each question of all histories in turns."""
+    """The results by size; each question is asked about all histories in turn."""
     results: dict[int, list[Measured]] = {size: [] for size in sizes}
     async with AsyncExitStack() as opened:
         server_dsn = await opened.enter_async_context(server())
@@ -52,7 +52,7 @@ async def _measured(asked: Sequence[Asked], runs: int, *, is_quick: bool) -> lis
     found = await measure(asked, runs)
     if is_quick:
         return found
-    # Others work on this machine, too: what is slow only once was their doing.
+    # Other programs may slow the machine down: only what is slow each time counts.
     for _ in range(_AGAIN):
         if any(one.wrong for one in compared(found)):
             found = [
@@ -63,13 +63,13 @@ async def _measured(asked: Sequence[Asked], runs: int, *, is_quick: bool) -> lis
 
 
 def compared(found: Sequence[Measured]) -> list[Measured]:
-    """Each with what its times have against it; the first is of the smallest history."""
+    """The results with what is wrong with their times; the first is of the smallest history."""
     first, *larger = found
     return [judged(first, None), *(judged(one, first) for one in larger)]
 
 
 def judged(found: Measured, before: Measured | None) -> Measured:
-    """With what its times have against it."""
+    """The result with what is wrong with its times, alone and compared with `before`."""
     wrong = list(found.wrong)
     if found.p99 > found.limit:
         wrong.append(f"p99 above {found.limit:.0f} ms")
@@ -88,13 +88,13 @@ def line(size: int, found: Measured) -> str:
 
 
 def say(text: str) -> None:
-    """Print at once, also into a pipe."""
+    """Print without delay, also into a pipe."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 def main() -> int:
-    """Measure, write the numbers, and say whether all bounds hold."""
+    """Measure, write the numbers; returns 0 if no limit is exceeded."""
     parser = argparse.ArgumentParser(prog="make bench-history")
     parser.add_argument("--quick", action="store_true", help="small, and only plans are judged")
     parser.add_argument("--sizes", help="comma-separated numbers of messages, smallest first")

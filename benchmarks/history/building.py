@@ -1,4 +1,4 @@
-"""Databases of a size, on the embedded server or on that of DATABASE_URL."""
+"""Builds databases of a given size, on the embedded server or on that of DATABASE_URL."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gateway.embedded.server import EmbeddedServer
 from gateway.schema import migrate
 
 _FILL = Path(__file__).with_name("fill.sql")
-# What an operator of millions of messages would set; all else is PostgreSQL's default.
+# What an operator with millions of messages would set; the rest is PostgreSQL's default.
 _SETTINGS = ("shared_buffers=512MB", "max_wal_size=4GB")
 
 

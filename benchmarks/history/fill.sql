@@ -1,10 +1,11 @@
--- So many messages ($n) in 100 organizations, of which the first has two fifths. Contacts by Zipf's law:
--- the k-th of an organization has a share of 1/k. "parcel" is in half of all messages, "xylophone" in
--- five of the first organization. Text is put together from 5,000 sentences of 8,000 words, by Zipf too.
+-- $n messages in 100 organizations; the first has two fifths of them. The messages of contacts follow
+-- Zipf's law: the k-th of an organization has a share of 1/k. "parcel" is in half of all messages,
+-- "xylophone" in five of the first organization. Texts are made from 5,000 sentences of 8,000 words, which
+-- follow Zipf's law, too.
 -- Run as a superuser, on a database with all migrations and no rows.
 
 SET synchronous_commit = off;
-SET session_replication_role = replica; -- no look-ups of keys that are known to be right
+SET session_replication_role = replica; -- foreign keys need no checks: they are right by construction
 SET work_mem = '256MB';
 SET maintenance_work_mem = '512MB';
 SELECT setseed(0.5);
@@ -22,7 +23,7 @@ CREATE TEMP TABLE sentences AS
 CREATE UNIQUE INDEX ON sentences (n);
 ANALYZE sentences;
 
--- Indexes are quicker made than kept.
+-- Indexes are dropped, and made again afterwards: that is faster than updating them.
 CREATE TEMP TABLE indexes AS
   SELECT pg_get_indexdef(i.indexrelid) AS made, i.indexrelid::regclass::text AS name
   FROM pg_index i
@@ -67,7 +68,7 @@ BEGIN
 END
 $$;
 
--- Every second contact is a lead, with a name.
+-- Every second contact is a lead with a name.
 INSERT INTO gateway.conversations (organization_id, id, lead_id, channels, last_message_at,
     last_message_id, last_inbound_at, unread_count)
   SELECT organization_id, conversation_id,

@@ -1,4 +1,4 @@
-"""How long questions take, and by which plans."""
+"""Measures how long questions take, and reads their plans."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from benchmarks.history.questions import Question
 from gateway.store.database import Database, Staff
 
 _WARM = 10
-# The newest page of each of many contacts is sorted, never a conversation or an organization.
+# Rows. The newest pages of many contacts may be sorted, but never a whole conversation or
+# organization.
 _SORTED = 10_000
-# Staff are few, and there are no clients here.
+# Tables that must not be scanned whole. `auth_users` is small, and `clients` is empty here.
 _LARGE = {"messages", "conversations", "conversation_addresses", "leads"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """Milliseconds, what the plans read and sort, and what is wrong with any of it."""
+    """Times in milliseconds, the rows and indexes that the plans read, and what is wrong."""
 
     name: str
     limit: float
@@ -36,7 +37,7 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """A question about one history, and where it is asked."""
+    """A question, and the database with the history that it is about."""
 
     database: Database
     dsn: str
@@ -46,7 +47,7 @@ class Asked:
 async def measure(asked: Sequence[Asked], runs: int) -> list[Measured]:
     """Ask so many times, each in a transaction of its own as the caller, from BEGIN to COMMIT.
 
-    The histories are asked in turns: what slows the machine down for a minute slows all of them.
+    The histories take turns, so that a slow minute of the machine affects all of them.
     """
     times: list[list[float]] = [[] for _ in asked]
     counts: list[set[int]] = [set() for _ in asked]
@@ -79,7 +80,7 @@ async def _judged(asked: Asked, times: Sequence[float], counts: set[int]) -> Mea
 
 
 async def plans_of(dsn: str, question: Question) -> list[dict[str, Any]]:
-    """The plans of all statements that a question runs, those inside of functions too."""
+    """The plans of all statements that a question runs, including those in functions."""
     told: list[dict[str, Any]] = []
 
     def hear(_: object, message: Any) -> None:  # noqa: ANN401 - asyncpg's own
@@ -105,7 +106,7 @@ async def plans_of(dsn: str, question: Question) -> list[dict[str, Any]]:
         connection.remove_log_listener(hear)
     finally:
         await connection.close()
-    # What asyncpg asks about types on a new connection is none of ours.
+    # Without asyncpg's own queries about types on a new connection.
     return [plan for plan in told if not any(index.startswith("pg_") for index in _indexes(plan))]
 
 
@@ -120,7 +121,7 @@ def _parts(plan: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _whole(plan: dict[str, Any]) -> set[str]:
-    # What was planned and never begun reads nothing.
+    # A node that was never executed has read nothing.
     is_whole = plan["Node Type"] == "Seq Scan" and plan.get("Actual Loops")
     own = {plan["Relation Name"]} & _LARGE if is_whole else set()
     return own.union(*(_whole(part) for part in _parts(plan)))

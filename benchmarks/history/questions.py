@@ -1,4 +1,4 @@
-"""What staff ask, as the API and the inbox ask it: through the store."""
+"""The queries of staff, made through the store as the API and the inbox make them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FIRST, _OTHER = "md5('org 0')::uuid", "md5('org 7')::uuid"
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """One thing to ask, as whom, how long it may take (milliseconds, p99), how much it finds."""
+    """A query, its caller, its limit (p99 in milliseconds), and how many rows it should find."""
 
     name: str
     caller: Staff
@@ -31,12 +31,12 @@ class Question:
 
 
 async def questions(database: Database) -> Sequence[Question]:
-    """All questions, about what this database holds."""
+    """All questions, with values from this database."""
     async with database.as_service() as db:
         first, other = [await _staff(db, which) for which in (_FIRST, _OTHER)]
         largest, typical = [await _conversation(db, first, order) for order in ("DESC", "ASC")]
         small = await _conversation(db, other, "DESC")
-        # Of a person, not of a beginning: that would find more of them in a larger history.
+        # A whole name: a prefix would find more people in a larger history.
         person = await db.fetchval(
             "SELECT lower(name) FROM leads WHERE organization_id = $1 ORDER BY id LIMIT 1",
             first.organization_id,
@@ -159,7 +159,7 @@ async def _staff(db: Connection, organization: str) -> Staff:
 
 
 async def _conversation(db: Connection, who: Staff, order: str) -> UUID:
-    """The one with the most messages; or, the other way round, one in the middle."""
+    """With DESC the conversation with the most messages; with ASC one of median length."""
     rows = await db.fetch(
         "SELECT conversation_id FROM messages WHERE organization_id = $1"
         f" GROUP BY conversation_id ORDER BY count(*) {order}, conversation_id",
@@ -170,7 +170,7 @@ async def _conversation(db: Connection, who: Staff, order: str) -> UUID:
 
 
 async def _amid(db: Connection, query: str, who: Staff, *values: object) -> Cursor:
-    """The place in the middle of a list."""
+    """The cursor in the middle of a list."""
     count = await db.fetchval(f"SELECT count(*) FROM ({query}) q", who.organization_id, *values)
     row = await db.fetchrow(f"{query} OFFSET {count // 2} LIMIT 1", who.organization_id, *values)
     return Cursor(*(row or ()))

@@ -1,1 +1,1 @@
-"""What people write first: short, honest, and measured beside the gateway on the same tables."""
+"""Programs as people write them first: short, honest, and measured on the gateway's own tables."""

@@ -1,5 +1,5 @@
-"""FastAPI, SQLAlchemy and twilio's client: the message is sent in the request, each report is one
-transaction, each of many in a request too.
+"""FastAPI, SQLAlchemy and twilio's client: messages are sent within the request, and each report is
+a transaction of its own, even if many come in one request.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ validator = RequestValidator(TOKEN)
 
 
 class SendRequest(BaseModel):
-    """What a caller asks for."""
+    """The body of a request to send."""
 
     channel: str
     to: str
@@ -54,7 +54,7 @@ def send(
     db: Annotated[Db, Depends(session)],
     authorization: Annotated[str, Header()],
 ) -> dict[str, Any]:
-    """Render, store, send, and note that it was sent."""
+    """Render, store and send a message, and record that it was sent."""
     digest = hashlib.sha256(authorization.removeprefix("Bearer ").encode()).digest()
     key = db.scalar(select(ApiKey).where(ApiKey.hash == digest))
     if key is None:
@@ -90,7 +90,7 @@ def send(
 
 @app.post("/webhooks/twilio/{account}/status")
 async def twilio_status(account: str, request: Request) -> dict[str, Any]:  # noqa: ARG001
-    """One report of Twilio's."""
+    """One status report of Twilio."""
     form = await request.form()
     signature = request.headers.get("X-Twilio-Signature", "")
     if not validator.validate(str(request.url), dict(form), signature):
@@ -101,7 +101,7 @@ async def twilio_status(account: str, request: Request) -> dict[str, Any]:  # no
 
 @app.post("/webhooks/sendgrid/{account}/events")
 async def sendgrid_events(account: str, request: Request) -> dict[str, Any]:  # noqa: ARG001
-    """Events of SendGrid's."""
+    """Events of SendGrid."""
     body = await request.body()
     stamp = request.headers["X-Twilio-Email-Event-Webhook-Timestamp"].encode()
     signature = b64decode(request.headers["X-Twilio-Email-Event-Webhook-Signature"])
@@ -117,7 +117,7 @@ async def sendgrid_events(account: str, request: Request) -> dict[str, Any]:  # 
 
 @app.post("/webhooks/meta/{account}/events")
 async def meta_events(account: str, request: Request) -> dict[str, Any]:  # noqa: ARG001
-    """Statuses of Meta's."""
+    """Statuses of Meta."""
     body = await request.body()
     right = "sha256=" + hmac.digest(os.environ["META_SECRET"].encode(), body, "sha256").hex()
     if not hmac.compare_digest(right, request.headers["X-Hub-Signature-256"]):
@@ -130,7 +130,7 @@ async def meta_events(account: str, request: Request) -> dict[str, Any]:  # noqa
 
 
 def record(external_id: str, word: str) -> None:
-    """Note what happened, in a transaction of its own."""
+    """Record a report, in a transaction of its own."""
     with Session() as db:
         message = db.scalar(
             select(Message).where(Message.external_id == external_id).with_for_update()
@@ -156,11 +156,11 @@ def record(external_id: str, word: str) -> None:
 
 @app.on_event("startup")
 def ready() -> None:
-    """Say that requests are answered."""
+    """Print that requests are answered."""
     print("naive is ready", flush=True)
 
 
 if __name__ == "__main__":
-    # It says that it is ready before it listens by itself.
+    # Uvicorn would run `ready` before it listens, so the socket listens already.
     listener = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
     uvicorn.Server(uvicorn.Config(app, access_log=False)).run(sockets=[listener])

@@ -15,7 +15,7 @@ SENDER = "+15551230001"
 
 
 class Base(DeclarativeBase):
-    """What all of them are."""
+    """The base class of the tables."""
 
 
 class ApiKey(Base):
@@ -29,7 +29,7 @@ class ApiKey(Base):
 
 
 class Template(Base):
-    """A text with places for variables."""
+    """A text with variables."""
 
     __tablename__ = "message_templates"
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
@@ -57,7 +57,7 @@ class Message(Base):
 
 
 class Event(Base):
-    """What happened to one."""
+    """Something that happened to a message."""
 
     __tablename__ = "message_events"
     __table_args__ = ({"schema": "gateway"},)
@@ -79,16 +79,16 @@ Session = sessionmaker(engine)
 
 
 def twilio_client() -> Client:
-    """Twilio's own client, sent to the fake provider."""
+    """Twilio's own client, directed to the fake provider."""
     from twilio.http.http_client import TwilioHttpClient  # noqa: PLC0415 - beside its only use
 
     base = os.environ["TWILIO_API_URL"]
 
     class Here(TwilioHttpClient):  # type: ignore[misc] # twilio has no types
-        """The same, to another host."""
+        """Twilio's HTTP client, for another host."""
 
         def request(self, method: str, url: str, *words: Any, **more: Any) -> Any:  # noqa: ANN401
-            """Ask the fake instead of Twilio."""
+            """Send a request to the fake provider instead of Twilio."""
             return super().request(
                 method, url.replace("https://api.twilio.com", base), *words, **more
             )

@@ -1,8 +1,8 @@
-"""The quickest program of this shape, with none of the features: what accepting costs at least.
+"""The fastest program of this shape, without the features: the least that accepting can cost.
 
-aiohttp, pydantic and a template that is compiled once; what comes while one statement is under way
-is the next one's: message, queue entry and event. One organization, no keys, no suppressions, no
-conversations, no Idempotency-Key. `python -m benchmarks.naive.skeleton PROCESSES`.
+aiohttp, pydantic and a template that is compiled once. Requests that come while a statement runs
+are stored together by the next one: message, queue entry and event. One organization, no keys, no
+suppressions, no conversations, no Idempotency-Key. `python -m benchmarks.naive.skeleton PROCESSES`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ Row = tuple[UUID, str, str]
 
 
 class SendRequest(BaseModel):
-    """What a caller asks for."""
+    """The body of a request to send."""
 
     channel: str
     to: str
@@ -57,7 +57,7 @@ class SendRequest(BaseModel):
 
 
 class Batch(BaseModel):
-    """Many of them."""
+    """The body of a batch."""
 
     messages: list[SendRequest]
 
@@ -71,7 +71,7 @@ class Skeleton:
         self._wake = asyncio.Event()
 
     async def flush(self) -> None:
-        """Store what waits, all of it at once, for ever."""
+        """Store waiting messages together, forever."""
         while True:
             await self._wake.wait()
             now, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
@@ -110,7 +110,7 @@ def _answer(status: int, value: object) -> web.Response:
 
 
 async def serve() -> None:
-    """Listen on PORT, beside others that do."""
+    """Listen on PORT, which other processes share."""
     db = await asyncpg.connect(os.environ["DATABASE_URL"])
     mine = await db.fetchval("SELECT id FROM public.organizations LIMIT 1")
     source = await db.fetchval("SELECT content FROM public.message_templates LIMIT 1")
@@ -127,7 +127,7 @@ async def serve() -> None:
 
 
 def main() -> None:
-    """Serve with so many processes; the others end with the first."""
+    """Serve with so many processes; when the first ends, the others do, too."""
     for _ in range(int(sys.argv[1]) - 1):
         if os.fork() == 0:
             ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

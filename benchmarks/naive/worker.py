@@ -1,6 +1,7 @@
-"""Threads that each take a message, send it with twilio's client and note that, as Celery's do.
+"""Threads, like those of Celery: each takes a message, sends it with twilio's client, and records
+that.
 
-The broker is a queue in memory that is filled before: what a real one costs is not counted.
+The broker is a queue in memory, filled beforehand: the cost of a real one is not counted.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ THREADS = 16
 
 
 def work(ids: queue.SimpleQueue[uuid.UUID]) -> None:
-    """Send one message after the other."""
+    """Send one message after another."""
     client = twilio_client()
     callback = f"http://127.0.0.1:{os.environ['PORT']}/webhooks/twilio/1/status"
     while True:
