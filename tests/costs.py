@@ -1,4 +1,4 @@
-"""What a call costs this process, whatever else the machine and the test run are doing."""
+"""The cost of a call, whatever else the machine and the test run are doing."""
 
 import gc
 import sys
@@ -10,9 +10,9 @@ def cpu_seconds(call: Callable[[], object], *, runs: int = 3) -> float:
     """CPU seconds of this thread for `call`: the least of some runs, without garbage collection
     and without the measurement of coverage.
 
-    A collection walks all that the whole test run holds, coverage is asked at every line, and a
-    neighbour can take the caches away in the middle: none of them is a cost of the call, and the
-    least run has least of the last.
+    None of these is a cost of the call: garbage collection visits all objects of the test run,
+    coverage is called for each line, and other processes may evict the caches. The last is why the
+    least run counts.
     """
     took = []
     was_enabled, traced = gc.isenabled(), sys.gettrace()

@@ -1,4 +1,4 @@
-"""What every e-mail provider is handed in tests: one mail to a customer; and what it answers."""
+"""For tests of all e-mail providers: a mail to a customer, and answers to it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def outbound(
 
 
 def answer(status: int, payload: object, **headers: str) -> Answer:
-    """An answer of a provider's; text goes as it is."""
+    """An answer of a provider; a text is not made JSON."""
     text = payload if isinstance(payload, str) else json.dumps(payload)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Answer(status=status, text=text, headers=named)

@@ -1,7 +1,6 @@
-"""What coverage measures: each test once, and of what goes before and after it, once in each file.
+"""Limits what coverage measures: each test once, and fixtures once for each file.
 
-To measure takes as long again as what Python does without it. A pytest plugin, which `conftest.py`
-names.
+With the measurement Python takes twice as long. A pytest plugin, named in `conftest.py`.
 """
 
 from __future__ import annotations
@@ -13,16 +12,16 @@ import coverage
 import hypothesis
 import pytest
 
-# Measurements of time, and what goes ways that other tests go step by step.
+# Measurements of time, and tests of whole paths, whose steps other tests run.
 NOT_MEASURED = ("tests/benchmarks/", "tests/browser/", "tests/faults/", "tests/pooler/")
 _WHOLE = pytest.StashKey[bool]()
-_FIRST = "gw0"  # as xdist names its workers
+_FIRST = "gw0"  # the name of xdist's first worker
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """End what pytest-cov begins in each worker before it knows that it is one.
+    """Stop the measurement that pytest-cov starts in each worker before it knows that it is one.
 
-    It would measure for nobody whenever the worker's own measurement pauses.
+    It would go on, for nothing, whenever the worker's own measurement is paused.
     """
     early = coverage.Coverage.current()
     if hasattr(config, "workerinput") and early is not None:
@@ -30,11 +29,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Take out of the measurement of coverage what runs once more what other tests have run.
+    """Do not measure the coverage of tests that run the same code as others.
 
-    Left out are examples that are made up, measurements of time, what goes the whole way once more,
-    and of a test on a database with many cases all but the first. They run all the same; what only
-    they would run counts as not covered.
+    These are Hypothesis tests, measurements of time, tests of whole paths, and all cases but the
+    first of a test on a database. They still run, but code that only they run counts as not
+    covered.
     """
     measured: set[str] = set()
     for item in items:
@@ -51,7 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
-    """All workers import the same: in the first it is measured."""
+    """Measure the imports of tests only in the first worker: all import the same."""
     worker = getattr(session.config, "workerinput", {}).get("workerid", _FIRST)
     with _paused(session.config, unless=worker == _FIRST):
         return (yield)
@@ -59,21 +58,21 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
-    """Fixtures make the same for each test of a file: for the first they are measured."""
+    """Measure fixtures only for the first test of a file: they do the same for each."""
     with _paused(item.config, unless=item.stash.get(_WHOLE, False)):
         yield
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
-    """And take it down again."""
+    """Measure the teardown of fixtures only for the first test of a file, too."""
     with _paused(item.config, unless=item.stash.get(_WHOLE, False)):
         yield
 
 
 @contextmanager
 def _paused(config: pytest.Config, *, unless: bool) -> Iterator[None]:
-    """Nothing is measured meanwhile."""
+    """Pause the measurement while the block runs."""
     control = getattr(config.pluginmanager.get_plugin("_cov"), "cov_controller", None)
     if control is None or unless:
         yield

@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestServer
 
 
 class Fake(Protocol):
-    """What a server here needs: where it is, and what it does with a request."""
+    """A fake provider: `serving` sets its `url`, and passes requests to `handle`."""
 
     url: str
 
@@ -26,7 +26,7 @@ F = TypeVar("F", bound=Fake)
 
 @asynccontextmanager
 async def serving(fake: F) -> AsyncIterator[F]:
-    """A fake provider on a real port, while the block runs."""
+    """Serve a fake provider on a real port while the block runs."""
     app = web.Application(client_max_size=64 * 2**20)
     app.router.add_route("*", "/{path:.*}", fake.handle)
     async with TestServer(app) as server:
@@ -36,7 +36,7 @@ async def serving(fake: F) -> AsyncIterator[F]:
 
 @dataclass
 class FakeApi:
-    """What it was asked, in order, with the bodies; and what it answers."""
+    """Keeps its requests in order, with their bodies, and answers as told."""
 
     url: str = ""
     asked: list[tuple[web.Request, bytes]] = field(default_factory=list)
@@ -45,11 +45,11 @@ class FakeApi:
     headers: dict[str, str] = field(default_factory=dict)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Note the request, and answer it."""
+        """Keep the request, and answer it."""
         self.asked.append((request, await request.read()))
         return web.Response(status=self.status, text=self.text, headers=self.headers)
 
     def says(self, status: int, text: str = "", **headers: str) -> None:
-        """Let every request from now on get this answer."""
+        """Answer every request from now on like this."""
         self.status, self.text = status, text
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}

@@ -1,6 +1,6 @@
 """The inbox in a real browser: Debian's Chromium, a real server on a real port, a real database.
 
-Where Chromium or playwright (extra `browser`) is missing, the tests of this folder are skipped.
+If Chromium or playwright (extra `browser`) is missing, the tests of this folder are skipped.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["database", "tenants"]
 
 HERE = Path(__file__).resolve().parent
-# The shell is the same browser without windows to draw, which takes half of the processor's time.
+# The headless shell is the same browser without drawing windows, which takes half of the CPU time.
 CHROMIUM = next(
     filter(Path.exists, map(Path, ("/usr/bin/chromium-headless-shell", "/usr/bin/chromium"))), None
 )
@@ -58,7 +58,7 @@ MEMBER = "member@alpha.example.com"
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A gateway that a browser can open, and what is behind it."""
+    """A gateway that a browser can open, with its settings, database and tenants."""
 
     url: str
     settings: Settings
@@ -68,7 +68,7 @@ class Stage:
     b: Tenant
 
     async def link(self, email: str) -> str:
-        """The whole URL of a new link that signs somebody in."""
+        """The URL of a new link that signs somebody in."""
         async with self.database.as_service() as db:
             row = await accounts.staff_by_email(db, email)
         assert row is not None
@@ -84,7 +84,7 @@ class Stage:
         await page.wait_for_url("**/inbox")
 
     async def sent(self) -> list[dict[str, Any]]:
-        """What A has sent, or is to send."""
+        """The outbound messages of A, sent or not."""
         async with self.database.as_service() as db:
             rows = await db.fetch(
                 "SELECT channel, to_address, subject, body, attachments::text FROM messages"
@@ -96,7 +96,7 @@ class Stage:
 
 @dataclass
 class Visitors:
-    """Opens pages in contexts of their own, and remembers what went wrong in them."""
+    """Opens pages in contexts of their own, and collects their errors."""
 
     browser: Browser
     stage: Stage
@@ -113,7 +113,7 @@ class Visitors:
         path: str = "",
         **more: Any,
     ) -> Page:
-        """A page of a browser of its own, signed in as `email`; None signs nobody in."""
+        """A page in a context of its own, signed in as `email`; None signs nobody in."""
         context = await self.browser.new_context(
             base_url=self.stage.url,
             viewport=PHONE if phone else WIDE,
@@ -137,7 +137,7 @@ class Visitors:
         return page
 
     def _console(self, message: Any) -> None:
-        # An answer of 4xx is a line there, too: tests ask for such answers.
+        # The console also has a line for each answer of 4xx, which tests provoke.
         if message.type == "error" and "Failed to load resource" not in message.text:
             self.complaints.append(f"console: {message.text}")
 
@@ -152,8 +152,8 @@ Shot = Callable[["Page", str], Awaitable[None]]
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Say it before pytest-asyncio makes the loop's factory a parameter of the test, in the scope
-    that is known by then: with one for each test, everything on the loop ends with it."""
+    """Mark tests before pytest-asyncio makes the loop's factory a parameter of them, with the scope
+    that they have then: with a loop for each test, everything on it would end with the test."""
     metafunc.definition.add_marker(ONE_LOOP, append=False)
 
 
@@ -190,7 +190,7 @@ async def stage(database: str, tenants: Shared, tmp_path: Path) -> AsyncIterator
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def chromium() -> AsyncIterator[Browser]:
-    """Debian's Chromium, for all tests of this process: pages have contexts of their own."""
+    """Debian's Chromium for all tests of this process; each page has a context of its own."""
     if not IS_THERE:
         pytest.skip("needs Debian's chromium-headless-shell (or chromium) and the extra 'browser'")
     from playwright.async_api import async_playwright, expect
@@ -204,7 +204,7 @@ async def chromium() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def visitors(chromium: Browser, stage: Stage) -> AsyncIterator[Visitors]:
-    """Opens pages; in the end none of them may have complained or asked another host."""
+    """Opens pages; in the end none may have had an error or made a request to another host."""
     async with AsyncExitStack() as stack:
         made = Visitors(chromium, stage, stack)
         yield made
@@ -219,7 +219,7 @@ async def page(visitors: Visitors) -> Page:
 
 @pytest.fixture
 def axe() -> Axe:
-    """Asserts that axe finds nothing serious or critical on a page as it stands."""
+    """Asserts that axe finds nothing serious or critical on a page as it is now."""
 
     async def check(page: Page) -> None:
         from axe_playwright_python.async_playwright import Axe as Runner
@@ -237,7 +237,7 @@ def axe() -> Axe:
 
 @pytest.fixture
 def shot() -> Shot:
-    """Writes a screenshot where GATEWAY_SCREENSHOTS names a folder (`make screenshots`)."""
+    """Writes a screenshot to the folder in GATEWAY_SCREENSHOTS, if set (`make screenshots`)."""
 
     async def take(page: Page, name: str) -> None:
         folder = os.environ.get("GATEWAY_SCREENSHOTS")

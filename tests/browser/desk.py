@@ -1,4 +1,4 @@
-"""A desk that is open: web, worker and the providers' simulator, which answers as people would."""
+"""A running gateway: web, worker, and the providers' simulator, which plays people, too."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TO = {"sms": NUMBER, "whatsapp": WHATSAPP, "call": NUMBER, "email": MAILBOX}
 
 @dataclass(frozen=True, kw_only=True)
 class Desk:
-    """An organization with a sender on every channel, and Ada, who writes and is written to."""
+    """An organization with a sender on every channel, and Ada, who writes and gets messages."""
 
     url: str
     inbox: str
@@ -41,11 +41,11 @@ class Desk:
         assert answer["status"] in (200, 204)
 
     async def plan(self, **plan: Any) -> None:
-        """What becomes of the messages to come."""
+        """Plan what happens to the next messages."""
         await ask(self.simulator, "POST", "/_sim/plan", plan)
 
     async def ada(self) -> None:
-        """She is a lead with a number and a mailbox."""
+        """Create Ada as a lead with a number and a mailbox."""
         lead = {"first_name": "Ada", "last_name": "Lovelace", "phone": PHONE, "email": MAIL}
         await ask(self.api, "POST", "/v1/leads", lead)
 
@@ -58,7 +58,7 @@ class Desk:
 
 @asynccontextmanager
 async def opened(database: str, folder: Path, browser: Browser) -> AsyncIterator[Desk]:
-    """Everything that a gateway is, on ports of its own, until the block ends."""
+    """A complete gateway on ports of its own, until the block ends."""
     bound = bind("127.0.0.1", 0)
     url = f"http://127.0.0.1:{bound.getsockname()[1]}"
     at: asyncio.Future[str] = asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""A desk as it looks on a working day: people, and what was said with them, in every odd shape."""
+"""An inbox as on a working day: people and conversations, in every odd shape."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAIL = """<div style="font-family:Georgia"><h1 style="color:#1c6b3c">Your check-
 
 
 async def furnish(stage: Stage) -> dict[str, UUID]:
-    """A whole desk; the conversations by the name of whom they are with."""
+    """Fill the inbox; returns the conversations by name."""
     scene = Scene(stage)
     await scene.senders()
     await scene.template(

@@ -1,4 +1,4 @@
-"""Puts people, templates and messages straight into the organization of a stage."""
+"""Stores people, templates and messages directly in the organization of a stage."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OURS = {
 
 
 class Scene:
-    """Puts people and messages into the organization of a stage."""
+    """Stores people, templates and messages in the organization of a stage."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
@@ -43,7 +43,7 @@ class Scene:
         )
 
     async def senders(self) -> None:
-        """A sender on every channel."""
+        """Add a sender on every channel."""
         stage = self._stage
         account = stage.a.account_id
         for channel in (Channel.WHATSAPP, Channel.CALL):
@@ -62,7 +62,7 @@ class Scene:
         )
 
     async def template(self, kind: str, name: str, content: str, variables: list[str]) -> None:
-        """A template; one of WhatsApp's names one of Twilio's."""
+        """Store a template; one for WhatsApp names a template at Twilio."""
         options = {"content_sid": "HX" + "0" * 32} if kind == "whatsapp" else None
         async with self._stage.database.as_service() as db:
             await db.execute(
@@ -78,7 +78,7 @@ class Scene:
             )
 
     async def lead(self, first: str, last: str | None, phone: str | None, **more: Any) -> UUID:
-        """A lead."""
+        """Store a lead."""
         columns = {"first_name": first, "last_name": last, "phone": phone, **more}
         names = ", ".join(columns)
         places = ", ".join(f"${n}" for n in range(2, len(columns) + 2))
@@ -104,7 +104,7 @@ class Scene:
         told: dict[str, Any] | None = None,
         **columns: Any,
     ) -> UUID:
-        """A message, some minutes after the one before it."""
+        """Store a message, some minutes after the one before it."""
         self._at = min(self._at + timedelta(minutes=minutes), datetime.now(UTC))
         message_id = new_id()
         stage = self._stage
@@ -162,7 +162,7 @@ class Scene:
         return message_id
 
     async def _happened(self, db: Connection, row: dict[str, Any]) -> None:
-        """What is recorded of a message of ours until its status."""
+        """Store the events of a message of ours up to its status."""
         failed = row["status"] == "failed"
         told = {"error_code": row["error_code"]} if failed else {}
         steps: list[tuple[str, str | None, str, float, dict[str, Any]]] = [

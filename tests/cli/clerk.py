@@ -1,7 +1,7 @@
-"""Gives one command after another in one process, as its standard input says.
+"""Runs the commands from its standard input, one after another, in one process.
 
-Each line is `[[words ...], {environment}, folder]`; each answer is `[code, stdout, stderr]`. Python
-starts and imports once for many commands, which is most of what a short one costs.
+Each line is `[[words ...], {environment}, folder]`; each answer is `[code, stdout, stderr]`. So
+Python starts and imports only once for many commands: that is most of the time of a short one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gateway.cli import run
 
 
 def give(words: list[str], environment: dict[str, str], folder: str) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of one command that is given in a folder."""
+    """Run one command in a folder; returns exit code, stdout and stderr."""
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
@@ -29,7 +29,7 @@ def give(words: list[str], environment: dict[str, str], folder: str) -> tuple[in
             code = run()
     except SystemExit as end:
         code = end.code or 0
-    except Exception:  # noqa: BLE001 - what the interpreter would do
+    except Exception:  # noqa: BLE001 - as the interpreter would
         err.write(traceback.format_exc())
     return int(str(code)), out.getvalue(), err.getvalue()
 

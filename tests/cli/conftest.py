@@ -1,4 +1,4 @@
-"""Shells for the commands: on a database of their own, or on an embedded server."""
+"""Shells in which commands are run: on a database of their own, or on an embedded server."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from tests.cli.shell import OFFICE, SECRET_KEY, Shell, shell_in
 
 @pytest.fixture(scope="session", autouse=True)
 def office() -> Iterator[None]:
-    """The clerk goes home in the end, so that what it ran through counts as covered."""
+    """End the clerk after all tests, so that its coverage is counted."""
     yield
     OFFICE.close()
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A short path: sockets lie below it."""
+    """A folder with a short path, because sockets are made in it."""
     with tempfile.TemporaryDirectory(prefix="gwc-", ignore_cleanup_errors=True) as name:
         yield Path(name)
 
 
 @pytest.fixture
 def shell(folder: Path, database: str) -> Shell:
-    """Commands on a migrated database of DATABASE_URL."""
+    """Commands with a migrated database as DATABASE_URL."""
     return shell_in(folder, DATABASE_URL=database, GATEWAY_SECRET_KEYS=SECRET_KEY)
 
 
 @pytest.fixture
 def new_shell(folder: Path, empty_database: str) -> Shell:
-    """Commands on a database where nothing has been migrated."""
+    """Commands with an empty database as DATABASE_URL."""
     return shell_in(folder, DATABASE_URL=empty_database, GATEWAY_SECRET_KEYS=SECRET_KEY)
 
 
 @pytest.fixture
 def lone_shell(folder: Path) -> Shell:
-    """Commands on a machine without any DATABASE_URL."""
+    """Commands without DATABASE_URL."""
     return shell_in(folder)

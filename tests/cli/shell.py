@@ -1,4 +1,4 @@
-"""`gateway` as people and service managers run it: processes with an environment of their own."""
+"""Runs `gateway` as people and service managers do: processes with an environment of their own."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ ROOT = Path(__file__).resolve().parents[2]
 SECRET_KEY = base64.b64encode(bytes(range(32))).decode()
 PATIENCE = 60.0
 
-# What the processes may know of the machine; what measures coverage is handed on too.
+# Variables that the processes inherit, including those for the measurement of coverage.
 INHERITED = ("PATH", "HOME", "LANG", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
-# As long as this process lives: another test's server would take the port meanwhile.
+# Sockets that reserve ports until this process ends: another test's server could take them.
 _HELD: list[socket.socket] = []
 
-# Another test migrates a database of its own on the same server, and makes the same roles.
+# Lines of a command that waits while another test migrates a database on the same server: both
+# make the same roles.
 _OF_NEIGHBOURS = re.compile(r"gateway: waiting: .*\(gateway migrate \w+\).*\n")
 
 
@@ -46,7 +47,7 @@ class Done:
 
     @property
     def json(self) -> Any:
-        """What a successful command printed on stdout: JSON alone, and nothing on stderr."""
+        """The JSON that a successful command printed on stdout, with nothing on stderr."""
         assert (0, "") == (self.code, _OF_NEIGHBOURS.sub("", self.err)), self
         return orjson.loads(self.out)
 
@@ -61,7 +62,7 @@ class Done:
 
 @dataclass(kw_only=True)
 class Running:
-    """A process that goes on until it is told to stop, and all that it has said."""
+    """A process that runs until it is stopped, and its output."""
 
     process: Process
     lines: list[str] = field(default_factory=list)
@@ -69,13 +70,13 @@ class Running:
     _said: asyncio.Event = field(default_factory=asyncio.Event)
 
     def read(self) -> None:
-        """Begin to read what it says."""
+        """Begin to read its output."""
         for stream in (self.process.stdout, self.process.stderr):
             assert stream is not None
             self._readers.append(asyncio.create_task(self._follow(stream)))
 
     async def says(self, words: str, times: int = 1) -> None:
-        """Wait until it has said that so many times; fails when it ends before."""
+        """Wait until its output has this text so many times; fails if it ends before."""
 
         async def waiting() -> None:
             while sum(words in line for line in self.lines) < times:
@@ -86,12 +87,12 @@ class Running:
         await asyncio.wait_for(waiting(), PATIENCE)
 
     async def stop(self, number: signal.Signals = signal.SIGTERM, within: float = 15.0) -> int:
-        """Stop it as a service manager does, in so many seconds; its exit code."""
+        """Stop it as a service manager does, within so many seconds; returns its exit code."""
         self.process.send_signal(number)
         return await self.ended(within)
 
     async def ended(self, within: float = PATIENCE) -> int:
-        """Its exit code, once it has ended and all that it said was read."""
+        """Its exit code, once it has ended and all its output was read."""
         code = await asyncio.wait_for(self.process.wait(), within)
         await asyncio.gather(*self._readers)
         return code
@@ -104,13 +105,13 @@ class Running:
 
 
 class Office:
-    """Where one process gives one command after another, of many tests (`tests/cli/clerk.py`)."""
+    """One process that runs commands of many tests, one after another (`tests/cli/clerk.py`)."""
 
     def __init__(self) -> None:
         self._clerk: subprocess.Popen[bytes] | None = None
 
     def give(self, words: Sequence[str], environment: Mapping[str, str], folder: Path) -> Done:
-        """A command from its beginning to its end."""
+        """Run a command to its end."""
         clerk = self._clerk = self._clerk or self._begin()
         assert clerk.stdin is not None
         assert clerk.stdout is not None
@@ -127,7 +128,7 @@ class Office:
         return Done(words=words, code=code, out=out, err=err)
 
     def close(self) -> None:
-        """Let the clerk go; another comes for the next command."""
+        """End the process; the next command starts another."""
         clerk, self._clerk = self._clerk, None
         if clerk is not None:
             clerk.communicate(timeout=PATIENCE)
@@ -147,26 +148,26 @@ OFFICE = Office()
 
 @dataclass(frozen=True, kw_only=True)
 class Clerk:
-    """Who gives commands in a folder and an environment, one after another."""
+    """Runs commands in a folder and an environment, in the process of `OFFICE`."""
 
     folder: Path
     environment: Mapping[str, str]
 
     async def run(self, *words: str, **variables: str) -> Done:
-        """A command from its beginning to its end."""
+        """Run a command to its end."""
         told = {**self.environment, **variables}
         return await asyncio.to_thread(OFFICE.give, words, told, self.folder)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shell:
-    """A folder and an environment in which commands are given."""
+    """A folder and an environment in which commands are run."""
 
     folder: Path
     environment: Mapping[str, str]
 
     async def run(self, *words: str, **variables: str) -> Done:
-        """A command from its beginning to its end, in a process of its own."""
+        """Run a command to its end, in a process of its own."""
         process = await self._spawn(words, variables)
         try:
             out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
@@ -175,12 +176,12 @@ class Shell:
         return Done(words=words, code=process.returncode or 0, out=out.decode(), err=err.decode())
 
     def clerk(self) -> Clerk:
-        """A clerk who works here."""
+        """A clerk for this folder and environment."""
         return Clerk(folder=self.folder, environment=self.environment)
 
     @asynccontextmanager
     async def start(self, *words: str, **variables: str) -> AsyncIterator[Running]:
-        """A process that goes on meanwhile."""
+        """A process that runs while the block does."""
         running = Running(process=await self._spawn(words, variables))
         running.read()
         try:
@@ -203,25 +204,25 @@ class Shell:
 
 
 async def _end(process: Process) -> None:
-    """End what a test that fails has left, with its children."""
+    """Kill a process that a failed test has left, with its children."""
     if process.returncode is None:
         os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
 
 
 def inherited() -> dict[str, str]:
-    """What processes may know of the machine."""
+    """The variables that processes inherit."""
     return {name: os.environ[name] for name in INHERITED if name in os.environ}
 
 
 def shell_in(folder: Path, **variables: str) -> Shell:
-    """A shell that knows nothing but this folder and these variables."""
+    """A shell with only this folder and these variables."""
     known = {**inherited(), "GATEWAY_DATA": str(folder), **variables}
     return Shell(folder=folder, environment=known)
 
 
 def free_port() -> int:
-    """A port that nobody listens on, and that the system gives to nobody who asks for any."""
+    """A free port, reserved: the system does not give it to programs that ask for any port."""
     held = socket.socket()
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     held.bind(("127.0.0.1", 0))
@@ -231,12 +232,12 @@ def free_port() -> int:
 
 
 def users_of(folder: Path) -> list[str]:
-    """The command lines of the processes that were told of a folder."""
+    """The command lines of the processes that have a folder in their arguments or environment."""
     found = []
     for entry in Path("/proc").iterdir():
         try:
             told = (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes()
-        except OSError:  # it has ended, or it is no process
+        except OSError:  # it has ended, or it is not a process
             continue
         if str(folder).encode() in told:
             found.append((entry / "cmdline").read_bytes().decode(errors="replace"))
@@ -244,7 +245,7 @@ def users_of(folder: Path) -> list[str]:
 
 
 async def until(true: Callable[[], Awaitable[object] | object], seconds: float = 30.0) -> None:
-    """Wait until something holds; fails after so many seconds."""
+    """Wait until something is true; fails after so many seconds."""
     async with asyncio.timeout(seconds):
         while True:
             found = true()
@@ -254,7 +255,7 @@ async def until(true: Callable[[], Awaitable[object] | object], seconds: float =
 
 
 async def get(url: str, **more: Any) -> tuple[int, Any]:
-    """Status and body of an answer; JSON is read."""
+    """Status and body of an answer; JSON is parsed."""
     async with aiohttp.ClientSession() as http, http.get(url, **more) as response:
         raw = await response.read()
         return response.status, orjson.loads(raw) if "json" in response.content_type else raw

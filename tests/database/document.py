@@ -1,4 +1,4 @@
-"""A database as the customer has it: made by running the schema document itself, with rows."""
+"""A database as the customer has it: made by running the SQL of the schema document, with rows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CREATE FUNCTION auth.uid() RETURNS uuid LANGUAGE sql STABLE AS $$
   )::uuid
 $$;
 """
-# And how it hands out what is made in `public`.
+# And Supabase's default privileges in `public`.
 SUPABASE_GRANTS = """
 ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES
   TO anon, authenticated, service_role;
@@ -72,7 +72,7 @@ INSERT INTO forms (organization_id, name) SELECT id, 'Contact' FROM organization
 INSERT INTO message_templates (organization_id, name, type, content)
   SELECT id, 'hello', 'sms', 'Hello {{ name }}' FROM organizations;
 """
-# Nothing in the document forbids it: a message of one organization at another's lead.
+# Nothing in the document forbids it: a message of one organization with a lead of another.
 CROSSED_ROW = """
 INSERT INTO messages (organization_id, channel, direction, from_address, to_address, lead_id, body)
 VALUES ('a0000000-0000-0000-0000-000000000000', 'sms', 'outbound', '+1', '+2',
@@ -81,14 +81,14 @@ VALUES ('a0000000-0000-0000-0000-000000000000', 'sms', 'outbound', '+1', '+2',
 
 
 def statements() -> str:
-    """The document's SQL in its order, its patterns said for every table that they fit."""
+    """The document's SQL in order, with its patterns written out for every table they apply to."""
     blocks = re.findall(r"```sql\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
     made = [b for b in blocks if not re.search(r"\.\.\.;|ADD COLUMN", b)]
     return "\n".join(_for_every_table(block) for block in made)
 
 
 def _for_every_table(block: str) -> str:
-    """A statement that says `table_name` is said once for each table; the others stay."""
+    """Repeat statements with `table_name` for each table; the others stay as they are."""
     said = []
     for statement in _split(block):
         if "table_name\n" in statement or "table_name " in statement:
@@ -104,7 +104,7 @@ def _for_every_table(block: str) -> str:
 
 
 def _split(block: str) -> list[str]:
-    """Statements end with `;` at the end of a line, but for those inside a $$ body."""
+    """The statements: each ends with `;` at the end of a line, except inside a $$ body."""
     parts: list[str] = []
     inside = False
     for line in block.splitlines():
@@ -123,7 +123,7 @@ def _fitting(statement: str) -> tuple[str, ...]:
 
 
 async def prepare(connection: Connection) -> None:
-    """The roles, auth.uid() and uuid_generate_v4() that the document takes for granted."""
+    """Make the roles and the auth.uid() that the document expects."""
     for role in SUPABASE_ROLES:
         await connection.execute(
             f"DO $$ BEGIN CREATE ROLE {role} NOLOGIN NOINHERIT;"
@@ -133,7 +133,7 @@ async def prepare(connection: Connection) -> None:
 
 
 async def uuid_function(connection: Connection, schema: str = "public") -> None:
-    """uuid_generate_v4() from uuid-ossp where the server has it, else a function of that name."""
+    """Make uuid_generate_v4(): from uuid-ossp if the server has it, else a function of our own."""
     if await connection.fetchval(
         "SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'uuid-ossp')"
     ):
@@ -146,7 +146,7 @@ async def uuid_function(connection: Connection, schema: str = "public") -> None:
 
 
 async def make(connection: Connection) -> None:
-    """The customer's database: the document run as it stands, with rows of two organizations."""
+    """Make the customer's database: run the document as it is; add rows of two organizations."""
     await prepare(connection)
     await uuid_function(connection)
     await connection.execute(statements())

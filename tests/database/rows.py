@@ -1,4 +1,4 @@
-"""Rows for any table, made from what the catalogue says of it: new tables need no new fixtures."""
+"""Makes rows for any table from PostgreSQL's catalogue, so that new tables need no new fixtures."""
 
 # ruff: noqa: S608 (the names come from the catalogue)
 
@@ -66,7 +66,7 @@ class Table:
 
     @property
     def tenant(self) -> str | None:
-        """The column that names the organization; None where rows belong to none."""
+        """The column with the organization; None if the rows belong to none."""
         if self.name == "public.organizations":
             return "id"
         return "organization_id" if "organization_id" in self.types else None
@@ -97,7 +97,7 @@ async def tables(connection: Connection) -> dict[str, Table]:
 
 
 class Rows:
-    """Makes rows of an organization, and first those that they point at."""
+    """Makes rows of an organization, after the rows that they refer to."""
 
     def __init__(self, connection: Connection, found: dict[str, Table]) -> None:
         self.connection = connection
@@ -106,13 +106,13 @@ class Rows:
         self._number = count(1)
 
     async def fill(self, organization: uuid.UUID) -> None:
-        """One row in every table of tenants."""
+        """Make a row in every table of tenants."""
         for table in self.tables.values():
             if table.tenant:
                 await self.row(table.name, organization)
 
     async def row(self, name: str, organization: uuid.UUID) -> dict[str, Any]:
-        """The organization's row in this table, made now unless it is there."""
+        """The organization's row in this table, made now if there is none."""
         key = (name, organization)
         if key not in self.made:
             values = await self.values(self.tables[name], organization)
@@ -120,7 +120,7 @@ class Rows:
         return self.made[key]
 
     async def values(self, table: Table, organization: uuid.UUID) -> dict[str, Any]:
-        """What a new row of the organization would hold: what is needed, and every link."""
+        """The values of a new row of the organization: required columns, and all foreign keys."""
         values = {column: self.value(table, column) for column in table.needed}
         for link in table.links:
             if link.target == table.name:
@@ -135,7 +135,7 @@ class Rows:
         return values
 
     def value(self, table: Table, column: str) -> Any:
-        """A value that the column takes, another one each time."""
+        """A valid value for the column, a different one each time."""
         number = next(self._number)
         if column in table.words:
             return table.words[column]
@@ -158,7 +158,7 @@ class Rows:
 
 
 async def insert(connection: Connection, table: str, values: dict[str, Any]) -> asyncpg.Record:
-    """Insert one row; the row as it is stored."""
+    """Insert a row; returns it as it is stored."""
     columns = ", ".join(f'"{column}"' for column in values)
     places = ", ".join(f"${n}" for n in range(1, len(values) + 1))
     row = await connection.fetchrow(

@@ -1,4 +1,4 @@
-"""What bounces and complaints that arrive as mails are read with."""
+"""Reads bounces and complaints that arrive as mails."""
 
 from typing import Any
 from uuid import UUID
@@ -11,12 +11,12 @@ OURS = f"{ID}@example.com"
 
 
 def events(raw: bytes, **more: Any) -> list[WebhookEvent]:
-    """What a mail tells."""
+    """The events in a mail."""
     return mail.events(raw, provider="smtp", **more)
 
 
 def report(raw: bytes) -> StatusReport:
-    """The first report of a mail."""
+    """The first event of a mail, which must be a status report."""
     found = events(raw)[0]
     assert isinstance(found, StatusReport)
     return found

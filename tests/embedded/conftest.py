@@ -1,4 +1,4 @@
-"""Data folders with and without a cluster, for users that live and die."""
+"""Data folders with and without a cluster, for processes that use them and end."""
 
 import shutil
 import tempfile
@@ -13,7 +13,7 @@ from tests.embedded.machine import Machine, new_machine
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A short path of one's own (pytest's tmp_path is too long for a socket now and then)."""
+    """A folder with a short path (pytest's tmp_path may be too long for a socket)."""
     with tempfile.TemporaryDirectory(prefix="gwe-") as name:
         yield Path(name)
 
@@ -39,12 +39,12 @@ def shared() -> Iterator[Path]:
 
 @pytest.fixture
 def machine(shared: Path) -> Iterator[Machine]:
-    """A machine whose cluster is made and whose server is down."""
+    """A machine with a cluster whose server is down."""
     yield from new_machine(shared)
 
 
 @pytest.fixture
 def copy(folder: Path, shared: Path) -> Iterator[Machine]:
-    """The same with a cluster of its own, to be spoilt."""
+    """The same with a copy of the cluster, which the test may damage."""
     shutil.copytree(shared / "pgdata", folder / "data" / "pgdata")
     yield from new_machine(folder / "data")

@@ -1,4 +1,4 @@
-"""Real user processes on real data folders; what is left of them is found in /proc."""
+"""Real processes that use a data folder; what they leave running is found in /proc."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gateway.embedded.server import EmbeddedServer
 
-# Says its DSN when the server answers, then stays until its standard input is closed.
+# Prints its DSN when the server answers, then runs until its standard input is closed.
 USER = """
 import asyncio, sys
 from pathlib import Path
@@ -32,9 +32,9 @@ asyncio.run(main())
 """
 
 
-# Seconds for one look at all processes and the pause behind it.
+# Seconds that one look at all processes, with the pause after it, takes on an idle machine.
 LOOK = 0.05
-# These tests cut no power, and waiting for a busy disk would be most of their time.
+# No power is cut in these tests, and syncing to a busy disk would be most of their time.
 FAST = ("fsync=off",)
 
 
@@ -55,7 +55,7 @@ class Machine:
     def spawn(
         self, *prefix: str, python: str = sys.executable, env: dict[str, str] | None = None
     ) -> "subprocess.Popen[str]":
-        """A user as a process of its own, on its way."""
+        """A user in a process of its own, which is starting."""
         user = subprocess.Popen(
             [*prefix, python, "-c", USER, str(self.data), *FAST],
             env={**os.environ, **(env or {})},
@@ -71,7 +71,7 @@ class Machine:
     def user(
         self, *prefix: str, python: str = sys.executable, env: dict[str, str] | None = None
     ) -> "subprocess.Popen[str]":
-        """A user as a process of its own, that has its server."""
+        """A user in a process of its own, whose server answers."""
         user = self.spawn(*prefix, python=python, env=env)
         assert user.stdout is not None
         assert user.stdout.readline().startswith("postgres://"), user.communicate()[1]
@@ -109,9 +109,9 @@ class Machine:
         return self._only("/bin/postgres -D")
 
     def _only(self, program: str) -> int:
-        """The pid of the only process that is this program.
+        """The pid of the only process that runs this program.
 
-        What it starts has its command line, too, until it becomes a program of its own.
+        Its children do not count: they have the same command line until they run another program.
         """
         parents = {pid: _parent(pid) for pid, words in self.processes().items() if program in words}
         (pid,) = [pid for pid, parent in parents.items() if parent and parent not in parents]
@@ -120,8 +120,8 @@ class Machine:
     def seconds_until_gone(self) -> float:
         """How long it takes until nothing serves the folder.
 
-        Of a look that took longer than it does, most was a busy machine's: who is looked for had
-        no more of it than who looks.
+        A look that takes longer than usual counts only as a usual one: on a busy machine the
+        processes of the folder have to wait, too.
         """
         looks: list[float] = []
 
@@ -135,7 +135,7 @@ class Machine:
         return sum(min(after - before, LOOK) for before, after in pairwise(looks))
 
     def kill(self, *pids: int) -> None:
-        """Kill -9, all at once; those that ended with the ones before them are dead already."""
+        """Kill -9 all of them; some may have ended already because of the ones before."""
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -149,13 +149,13 @@ def _read(path: Path) -> bytes:
 
 
 def _parent(pid: int) -> int | None:
-    """The pid of its parent; None of a process that has ended."""
+    """The pid of a process's parent; None if the process has ended."""
     words = _read(Path(f"/proc/{pid}/stat")).rpartition(b")")[2].split()
     return int(words[1]) if words else None
 
 
 def wait_until(true: Callable[[], bool], seconds: float = 20) -> None:
-    """Wait for something that will be so within a moment."""
+    """Wait for something that becomes true within a moment."""
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "it never was"
@@ -163,7 +163,7 @@ def wait_until(true: Callable[[], bool], seconds: float = 20) -> None:
 
 
 def new_machine(data: Path) -> Iterator[Machine]:
-    """A folder and its users; at the end nobody uses it, and a socket elsewhere is removed."""
+    """A machine; at the end waits until nobody uses the folder, and removes sockets elsewhere."""
     with ExitStack() as stack:
         machine = Machine(data, stack)
         yield machine

@@ -1,4 +1,4 @@
-"""A gateway whose faults are told: see `tests/faults/stage.py`."""
+"""A gateway for tests of faults: see `tests/faults/stage.py`."""
 
 from __future__ import annotations
 

@@ -2,12 +2,11 @@
 
     python -m tests.faults.kill9 --rounds 200 [--seed N]
 
-On an embedded PostgreSQL of its own, or where `--database` says (a migrated database that may be
-written to). A client posts with an Idempotency-Key until it has a 202; the provider is the
-simulator, which reports with signed webhooks and tries again for some seconds; every process is
-started again the moment it has died. Exits 0 when at the end, counted at the simulator, every
-message that was answered 202 was taken once, no other was, and every report that was answered 2xx
-is in its row.
+Uses an embedded PostgreSQL of its own, or the migrated database in `--database`, which is written
+to. A client posts with an Idempotency-Key until it has a 202. The provider is the simulator, which
+reports with signed webhooks, and retries for some seconds. Every process is started again as soon
+as it has died. Exits with 0 if at the end the simulator has taken every message that was answered
+202 exactly once, and no other, and every report that was answered 2xx is in its row.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ Say = Callable[[str], None]
 
 @dataclass(kw_only=True)
 class Plan:
-    """How much is killed, and how busy it is meanwhile; waits in seconds."""
+    """How often processes are killed, and how busy they are; waits are in seconds."""
 
     seed: int
     rounds: int
@@ -67,7 +66,7 @@ class Plan:
 
 @dataclass(kw_only=True)
 class Outcome:
-    """What was done and what was wrong with it."""
+    """What was done, and what went wrong."""
 
     seed: int
     rounds: int
@@ -98,7 +97,7 @@ class Outcome:
 
 
 class Client:
-    """An internal service that tries until it has a 202, and sometimes asks again afterwards."""
+    """An internal service that tries until it has a 202, and sometimes repeats the request then."""
 
     def __init__(self, url: str, tenant: Tenant, chance: Random, outcome: Outcome) -> None:
         self._url = url + "/v1/messages"
@@ -114,7 +113,7 @@ class Client:
         async with aiohttp.ClientSession(connector=connector) as http:
             number = 0
             while not stop.is_set():
-                # What could not be posted while web was down is not made up for all at once.
+                # No backlog builds up while web is down.
                 if len(tasks) < 200:
                     number += 1
                     task = asyncio.create_task(self._message(http, number))
@@ -125,7 +124,7 @@ class Client:
 
     async def _message(self, http: aiohttp.ClientSession, number: int) -> None:
         key = f"{self._outcome.seed}-{number}"
-        # Now and then the same text to the same person: only the ids tell such twins apart.
+        # Some have the same text to the same person: only ids tell such twins apart.
         text = "twin" if number % 20 < 2 else f"message {number}"
         body = {"channel": "sms", "to": f"+1555{number // 20 % 10**7:07}", "body": text}
         message_id = await self._until_accepted(http, key, body)
@@ -166,7 +165,8 @@ async def run(
     embedded: bool = False,
     strike: Callable[[Random, Sequence[Supervisor]], Awaitable[str]] | None = None,
 ) -> Outcome:
-    """Play `plan` on a migrated database; `strike` kills something and says what (default: us).
+    """Run `plan` on a migrated database; `strike` kills something and returns what (default:
+    `kill`).
 
     With `embedded` the processes use the server of `data`, which is the one of `dsn`.
     """
@@ -174,11 +174,11 @@ async def run(
     outcome = Outcome(seed=plan.seed, rounds=plan.rounds)
     began = monotonic()
     async with AsyncExitStack() as stack:
-        # Twilio tries again for seconds; a start of web takes one or two here.
+        # Long enough for reports to be retried after a start of web, which takes a second or two.
         simulator_url = await stack.enter_async_context(
             running_simulator(seed=plan.seed, retry_wait=0.35)
         )
-        port = free_port()  # web may have it again and again, and nobody else once
+        port = free_port()  # reserved, because web is started on it again and again
         env = environment(
             port=port, simulator_url=simulator_url, data=data, dsn=None if embedded else dsn
         )
@@ -233,10 +233,10 @@ async def kill(chance: Random, processes: Sequence[Supervisor]) -> str:
 
 
 async def _pause(plan: Plan, chance: Random, processes: Sequence[Supervisor]) -> None:
-    """Mostly until web and a worker are up again, and then a moment of any length."""
+    """Wait, mostly until web and a worker are up again, and then for a random moment."""
     if chance.random() < 0.8:
         deadline = monotonic() + 10
-        await asyncio.sleep(0.05)  # the supervisors learn of the death
+        await asyncio.sleep(0.05)  # until the supervisors know of the death
         for name in ("web", "worker"):
             starting = [
                 asyncio.create_task(some.process.ready.wait())
@@ -266,7 +266,7 @@ async def _tenant(
 
 
 async def _plan_provider(http: aiohttp.ClientSession, simulator_url: str) -> None:
-    """Answers that take their time, so that kills fall into every moment of a send."""
+    """Plan slow answers and faults, so that kills fall into every moment of a send."""
     for body in (
         {"delay_ms": 60, "answer_delay_ms": 60},
         {"match": {"body": "7"}, "delay_ms": 10, "answer_delay_ms": 200},
@@ -287,7 +287,7 @@ async def _sim(http: aiohttp.ClientSession, url: str, what: str) -> list[Json]:
 async def _drained(
     dsn: str, http: aiohttp.ClientSession, simulator_url: str, seconds: float, outcome: Outcome
 ) -> None:
-    """Wait until the queue is empty and the simulator has given up or made every report."""
+    """Wait until the queue is empty, and the simulator has made or given up every report."""
     deadline = monotonic() + seconds
     while True:
         left = await _fetch(dsn, "SELECT count(*) AS count FROM gateway.queue")
@@ -297,7 +297,7 @@ async def _drained(
             if not all(callback["done"] for callback in message["callbacks"])
         ]
         if not left[0]["count"] and not under_way:
-            # What came in last may be waiting for the next look at early reports.
+            # The last reports may be waiting for the next check of early reports.
             await asyncio.sleep(0.5)
             return
         if monotonic() > deadline:
@@ -314,7 +314,7 @@ async def _drained(
 
 
 async def _left_running(data: Path) -> list[str]:
-    """What a process that was killed has left behind: children that nobody ends."""
+    """Children of killed processes that are still running."""
     deadline = monotonic() + 10
     while True:
         found = await asyncio.to_thread(processes_of, data)
@@ -324,7 +324,7 @@ async def _left_running(data: Path) -> list[str]:
 
 
 def processes_of(data: Path) -> dict[int, str]:
-    """Processes that were started for a data folder, but for its PostgreSQL: pid and words."""
+    """Processes that were started for a data folder, except its PostgreSQL: pid, command line."""
     mark = f"GATEWAY_DATA={data}".encode()
     found: dict[int, str] = {}
     for folder in Path("/proc").glob("[0-9]*"):
@@ -347,7 +347,7 @@ async def _fetch(dsn: str, statement: str) -> list[dict[str, Any]]:
 async def _judge(
     dsn: str, http: aiohttp.ClientSession, simulator_url: str, client: Client, outcome: Outcome
 ) -> None:
-    """Compare what the client was told, what the provider took, and what is stored."""
+    """Compare the answers to the client, the messages at the provider, and the rows."""
     told = set(client.told.values())
     outcome.accepted = len(told)
     if len(told) != len(client.told):
@@ -372,10 +372,10 @@ async def _judge(
 
 
 def _judge_twice(rows: dict[str, Json], asked: dict[str, list[Json]], outcome: Outcome) -> None:
-    """Each message was taken once; of twins, as many as there are.
+    """Check that each message was taken once; of twins, as many as there are.
 
     Twins whose answers and reports were all lost cannot be told apart at the provider: one may
-    have been given the other's id. Their recipient has got each text once all the same.
+    have got the other's id. Their recipient has still got each text once.
     """
     taken = {i: sum(some["sid"] is not None for some in each) for i, each in asked.items()}
     contents: Counter[tuple[str, str]] = Counter()
@@ -399,7 +399,7 @@ def _judge_twice(rows: dict[str, Json], asked: dict[str, list[Json]], outcome: O
 
 
 def _judge_row(row: Json, resources: dict[str, Json], outcome: Outcome) -> None:
-    """A row has reached what the provider's answered reports say, and is at least sent."""
+    """Check that a row has the status of the provider's answered reports, and is at least sent."""
     resource = resources.get(row["external_id"])
     if resource is None:
         outcome.wrong.append(f"{row['id']} is {row['status']}, its id {row['external_id']}")
@@ -407,8 +407,8 @@ def _judge_row(row: Json, resources: dict[str, Json], outcome: Outcome) -> None:
     answered = {c["event"] for c in resource["callbacks"] if c["status"] in {200, 204}}
     made = {c["event"] for c in resource["callbacks"]}
     outcome.reports_lost += len(answered) < len(resource["callbacks"])
-    # A report may be stored although the answer to it was lost with its process.
-    # Or no report is: the list, which is asked where an answer was lost, says the same.
+    # A report may be stored although the answer to it was lost with its process. Or none is stored,
+    # and the status is that of the provider's list, which is asked after a lost answer.
     told = (answered, made, {resource["status"]})
     right = {"delivered" if "delivered" in some else "sent" for some in told}
     if row["status"] not in right and row["body"] != "twin":

@@ -20,7 +20,7 @@ WEB = ("-m", "gateway", "web", "--host", "127.0.0.1")
 WORKER = ("-m", "gateway", "worker")
 QUICK_WORKER = ("-m", "tests.faults.quick_worker")
 
-# What a process must not say: a defect of the code, not a fault of its surroundings.
+# What must not be in a log: it means a defect of the code, not a fault of the surroundings.
 DEFECTS = ('"event": "unexpected"', "could not be worked on", "housekeeping failed", "Traceback")
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def environment(
     *, port: int, simulator_url: str, data: Path, dsn: str | None = None
 ) -> dict[str, str]:
-    """What the processes are told: on `dsn`, or else on the embedded server of `data`."""
+    """The environment of the processes, which use `dsn`, or else the embedded server of `data`."""
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     told = {
         "PYTHONPATH": str(ROOT),
@@ -45,7 +45,7 @@ def environment(
 
 
 class Process:
-    """One process, its last words, and what it said that it should not."""
+    """One process, the end of its log, and the log's lines that show defects."""
 
     def __init__(self, words: Sequence[str], env: Mapping[str, str]) -> None:
         self._words = words
@@ -69,7 +69,7 @@ class Process:
         return self._process is not None and self._process.returncode is None
 
     async def start(self) -> None:
-        """Start it; `ready` is set when it says so."""
+        """Start it; `ready` is set when it logs that it is ready."""
         self.ready.clear()
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -85,12 +85,12 @@ class Process:
         self._reading = asyncio.create_task(self._read(self._process))
 
     async def wait(self) -> int:
-        """Its exit code, once it has ended and all that it said was read."""
+        """Its exit code, once it has ended and its log was read."""
         assert self._process is not None
         assert self._reading is not None
         code = await self._process.wait()
         self.ready.clear()
-        # A child of its own may hold the pipe a moment longer.
+        # A child of it may hold the pipe a moment longer.
         await asyncio.wait({self._reading}, timeout=5)
         return code
 
@@ -102,7 +102,7 @@ class Process:
                 self._process.send_signal(number)
 
     async def end(self) -> None:
-        """Kill what still runs."""
+        """Kill it if it still runs."""
         self.send(signal.SIGKILL)
         if self._process is not None:
             await self.wait()
@@ -122,7 +122,7 @@ class Process:
 
 
 def _short(line: str) -> str:
-    """What a log line says, without what differs each time: event, path, the error's last line."""
+    """A log line without what differs each time: event, path, the last line of the exception."""
     try:
         said = orjson.loads(line)
     except ValueError:
@@ -132,7 +132,7 @@ def _short(line: str) -> str:
 
 
 class Supervisor:
-    """Keeps a process alive: starts it again at once, as any service manager does."""
+    """Keeps a process alive: starts it again at once, as a service manager does."""
 
     def __init__(self, name: str, words: Sequence[str], env: Mapping[str, str]) -> None:
         self.name = name
@@ -160,7 +160,7 @@ class Supervisor:
             self.starts += 1
 
     async def stop(self) -> int:
-        """Stop it as a service manager does; its exit code, or kill it after 40 s."""
+        """Stop it as a service manager does, and return its exit code; kill it after 40 s."""
         self._stopping = True
         self.process.send(signal.SIGTERM)
         try:
@@ -174,7 +174,7 @@ class Supervisor:
 
 @asynccontextmanager
 async def supervised(*supervisors: Supervisor) -> AsyncIterator[None]:
-    """Processes that run, and none of them afterwards."""
+    """Run the processes while the block does."""
     try:
         for supervisor in supervisors:
             await supervisor.start()

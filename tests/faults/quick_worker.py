@@ -8,8 +8,8 @@ from gateway.observability.logs import configure
 from gateway.runtime import database_of
 from gateway.serve import run_loop, serve_worker, stop_on_signals
 
-# The simulator is on this machine: what it has not got 1.5 s after the latest start of a send, it
-# never will.
+# The simulator is on this machine: if it does not have a message 1.5 s after the latest start of a
+# send, it never will.
 QUICK = Pace(latest_start=2.0, ask_every=0.3, sure_after=3.5, twin_wait=0.3)
 
 

@@ -1,4 +1,4 @@
-"""The gateway as real parts in one event loop: web and simulator on TCP ports, workers beside."""
+"""The real parts of the gateway in one event loop: web and simulator on TCP ports, and workers."""
 
 from __future__ import annotations
 
@@ -55,18 +55,18 @@ class Tenant:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What its internal services send with every request."""
+        """The headers of its requests."""
         return {"Authorization": f"Bearer {self.key}"}
 
     def status_url(self, message_id: UUID | str | None = None) -> str:
-        """Where Twilio reports a status: of one message, or of the account's."""
+        """The URL to which Twilio reports statuses: of one message, or of the whole account."""
         query = f"?message_id={message_id}" if message_id else ""
         return f"{self.url}/webhooks/twilio/{self.account_id}/status{query}"
 
 
 @dataclass(kw_only=True)
 class Stage:
-    """What a test plays on."""
+    """A running gateway with its database and the simulator."""
 
     settings: Settings
     database: Database
@@ -80,7 +80,7 @@ class Stage:
     # What runs
 
     async def start_web(self) -> None:
-        """Serve the application on the port of `settings`, ready when this returns."""
+        """Serve the application on the port of `settings`; returns when it is ready."""
         up = asyncio.Event()
         self._web_over = asyncio.Event()
         bound = bind("127.0.0.1", self.settings.port)
@@ -99,7 +99,7 @@ class Stage:
             self._web = None
 
     def start_worker(self, pace: Pace = QUICK, *, concurrency: int = 64) -> None:
-        """One more worker."""
+        """Start one more worker."""
         over = asyncio.Event()
         settings = self.settings.model_copy(update={"worker_concurrency": concurrency})
         self._workers.append((asyncio.create_task(serve_worker(settings, over, pace)), over))
@@ -114,7 +114,7 @@ class Stage:
     # What is set up
 
     async def tenant(self, name: str = "Clinic", *, rate: float | None = None) -> Tenant:
-        """A new organization, known to the simulator."""
+        """Make an organization, and register its account with the simulator."""
         tenant = await make_tenant(self.database, self.settings, name, rate=rate)
         await tell_simulator(self.http, self.simulator_url, tenant)
         return tenant
@@ -127,14 +127,14 @@ class Stage:
     # What is done
 
     async def send(self, tenant: Tenant, to: str, body: str, **words: Any) -> Json:
-        """Have one message accepted."""
+        """Have one message accepted; returns the answer."""
         wanted = {"channel": "sms", "to": to, "body": body} | words
         return await self._ask(
             "POST", f"{self.settings.base_url}/v1/messages", json=wanted, headers=tenant.headers
         )
 
     async def send_many(self, tenant: Tenant, wanted: Sequence[Json]) -> list[str]:
-        """Have messages accepted, a thousand with a request; their ids in order."""
+        """Have messages accepted, a thousand per request; returns their ids in order."""
         ids: list[str] = []
         for start in range(0, len(wanted), 1000):
             some = [{"channel": "sms", **each} for each in wanted[start : start + 1000]]
@@ -148,34 +148,34 @@ class Stage:
         return ids
 
     async def report(self, tenant: Tenant, url: str, **form: str) -> int:
-        """Post a signed status report as Twilio does; the status of the answer."""
+        """Post a signed status report as Twilio does; returns the status of the answer."""
         params = {"AccountSid": tenant.account_sid, **form}
         signature = RequestValidator(tenant.auth_token).compute_signature(url, params)
         headers = {"X-Twilio-Signature": signature}
         async with self.http.post(url, data=params, headers=headers) as response:
             return response.status
 
-    # What came of it
+    # Results
 
     async def requests(self, ids: Sequence[str] | None = None) -> list[Json]:
-        """What the simulator was asked to send (default: of all messages), in order."""
+        """The requests to the simulator for these messages (default: for all), in order."""
         all_of_them = (await self._ask("GET", f"{self.simulator_url}/_sim/requests"))["data"]
         return [one for one in all_of_them if ids is None or message_id_of(one) in ids]
 
     async def rows(self, ids: Sequence[str] | None = None) -> dict[str, Json]:
-        """Messages (default: every one) as they are stored, by id."""
+        """Messages (default: all) as they are stored, by id."""
         rows = await self.pool.fetch(
             "SELECT * FROM public.messages WHERE $1::uuid[] IS NULL OR id = ANY ($1)", ids
         )
         return {str(row["id"]): dict(row) for row in rows}
 
     async def queued(self) -> set[str]:
-        """Which messages are in the queue."""
+        """The ids of the messages in the queue."""
         rows = await self.pool.fetch("SELECT message_id FROM gateway.queue")
         return {str(row["message_id"]) for row in rows}
 
     async def events(self) -> dict[str, list[Json]]:
-        """The events of every message, by its id, as they were recorded."""
+        """The events of all messages by message id, in the order in which they were recorded."""
         found: dict[str, list[Json]] = defaultdict(list)
         for row in await self.pool.fetch(
             "SELECT * FROM gateway.message_events ORDER BY recorded_at, id"
@@ -184,7 +184,7 @@ class Stage:
         return found
 
     async def statuses(self) -> dict[str, str]:
-        """The status of every message, by its id."""
+        """The statuses of all messages, by id."""
         rows = await self.pool.fetch("SELECT id, status FROM public.messages")
         return {str(row["id"]): row["status"] for row in rows}
 
@@ -202,7 +202,7 @@ class Stage:
         await until_nothing(wrong, seconds)
 
     async def until_delivered(self, ids: Sequence[str], seconds: float) -> None:
-        """Wait until messages that are read were delivered, too: that may be reported later."""
+        """Wait until messages with `read_at` also have `delivered_at`, which may come later."""
 
         async def only_read() -> list[str]:
             rows = await self.rows(ids)
@@ -219,13 +219,13 @@ class Stage:
 
 @asynccontextmanager
 async def new_stage(dsn: str, *, seed: int = 1, through: str | None = None) -> AsyncIterator[Stage]:
-    """A stage on a migrated database: web and simulator run, a worker does not yet.
+    """A stage on a migrated database: web and simulator run, but no worker yet.
 
-    The gateway goes `through` a pooler where one is given, and directly for what it must.
+    If `through` is given, the gateway connects through that pooler, and directly where it must.
     """
     async with AsyncExitStack() as stack:
         simulator_url = await stack.enter_async_context(running_simulator(seed=seed))
-        port = free_port()  # web may have it again and again, and nobody else once
+        port = free_port()  # reserved, because web may be started on it again
         settings = Settings(
             database_url=through or dsn,
             database_direct_url=dsn if through else None,
@@ -251,7 +251,7 @@ async def new_stage(dsn: str, *, seed: int = 1, through: str | None = None) -> A
         try:
             yield stage
         finally:
-            # What the simulator holds would hold the workers.
+            # Workers would wait for requests that the simulator holds.
             async with http.delete(f"{simulator_url}/_sim"):
                 pass
             await stage.stop_workers()
@@ -262,7 +262,7 @@ async def new_stage(dsn: str, *, seed: int = 1, through: str | None = None) -> A
 async def running_simulator(
     *, seed: int | None = None, retry_wait: float = 0.1
 ) -> AsyncIterator[str]:
-    """The simulator on a free port; its address."""
+    """Run the simulator on a free port; yields its address."""
     app = build_simulator(seed=seed, retry_wait=retry_wait)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
     await runner.setup()
@@ -276,7 +276,7 @@ async def running_simulator(
 async def make_tenant(
     database: Database, settings: Settings, name: str, *, rate: float | None = None
 ) -> Tenant:
-    """An organization with all that it needs to send."""
+    """Make an organization with everything that it needs to send."""
     organization_id = await setup.create_organization(database, name, country="US")
     made = await setup.create_key(database, organization_id, "faults", is_test=False)
     sid, token = f"AC{secrets.token_hex(16)}", secrets.token_hex(16)
@@ -299,7 +299,7 @@ async def make_tenant(
 
 
 async def tell_simulator(http: aiohttp.ClientSession, url: str, tenant: Tenant) -> None:
-    """Open the tenant's account at the simulated Twilio."""
+    """Register the tenant's account with the simulated Twilio."""
     account = {
         "provider": "twilio",
         "account_sid": tenant.account_sid,
@@ -311,7 +311,7 @@ async def tell_simulator(http: aiohttp.ClientSession, url: str, tenant: Tenant) 
 
 
 def seeded(seed: int | None = None) -> random.Random:
-    """Chance that is repeatable: its seed is printed; FAULTS_SEED in the environment sets it."""
+    """Repeatable randomness. A seed that is not given is printed, or comes from FAULTS_SEED."""
     if seed is None:
         seed = int(os.environ.get("FAULTS_SEED") or secrets.randbits(32))
         print(f"FAULTS_SEED={seed}")  # noqa: T201 - pytest shows it when the test fails
@@ -319,13 +319,13 @@ def seeded(seed: int | None = None) -> random.Random:
 
 
 def message_id_of(asked: Json) -> str:
-    """Which of our messages a request to the simulator was about."""
+    """The id of the message that a request to the simulator was about."""
     query = parse_qs(urlsplit(str(asked["params"]["StatusCallback"])).query)
     return query["message_id"][0]
 
 
 def by_message(requests: Sequence[Json]) -> dict[str, list[Json]]:
-    """The requests to the simulator, by our message's id."""
+    """The requests to the simulator, by the id of our message."""
     found: dict[str, list[Json]] = defaultdict(list)
     for asked in requests:
         found[message_id_of(asked)].append(asked)
@@ -333,12 +333,12 @@ def by_message(requests: Sequence[Json]) -> dict[str, list[Json]]:
 
 
 def moment(asked: Json) -> datetime:
-    """When the simulator was asked."""
+    """The time of a request to the simulator."""
     return datetime.fromisoformat(asked["at"])
 
 
 async def until(true: Callable[[], Awaitable[Any]], seconds: float) -> None:
-    """Wait for something that will be so."""
+    """Wait until something is true."""
 
     async def wrong() -> list[str]:
         return [] if await true() else ["it never was"]
@@ -347,7 +347,7 @@ async def until(true: Callable[[], Awaitable[Any]], seconds: float) -> None:
 
 
 async def until_nothing(wrong: Callable[[], Awaitable[Sequence[str]]], seconds: float) -> None:
-    """Wait until nothing is wrong any more; else what is."""
+    """Wait until nothing is wrong any more; fails with what is."""
     deadline = monotonic() + seconds
     while found := await wrong():
         assert monotonic() < deadline, "\n".join(found[:20])
@@ -356,22 +356,22 @@ async def until_nothing(wrong: Callable[[], Awaitable[Sequence[str]]], seconds: 
 
 @dataclass
 class Lateness:
-    """How late the event loop was at the most, in seconds: what a busy machine has added.
+    """The greatest lateness of the event loop, in seconds, which is that of a busy machine.
 
-    No more than a second of it counts: what blocks the loop for longer is a defect of ours.
+    At most a second counts: if the loop is blocked for longer, that is a defect of ours.
     """
 
     seconds: float = 0.0
 
     @property
     def delta(self) -> timedelta:
-        """The same as a duration."""
+        """The lateness as a duration."""
         return timedelta(seconds=self.seconds)
 
 
 @asynccontextmanager
 async def watched() -> AsyncIterator[Lateness]:
-    """Watch how late the loop is that web, simulator and workers are in."""
+    """Watch the lateness of the loop in which web, simulator and workers run."""
     late, loop = Lateness(), asyncio.get_running_loop()
 
     async def tick() -> None:

@@ -1,4 +1,4 @@
-"""The inbox over HTTP: a gateway with two organizations, and browsers that hold a cookie."""
+"""The inbox over HTTP: a gateway with two organizations, and browsers that keep cookies."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CSRF = re.compile(r'name="csrf" value="([0-9a-f]{64})"')
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """A page that came back."""
+    """An answer with a page."""
 
     status: int
     text: str
@@ -40,19 +40,19 @@ class Shown:
 
     @property
     def location(self) -> str:
-        """Where it leads."""
+        """Where it redirects to."""
         return self.headers.get("Location", "")
 
     @property
     def words(self) -> str:
-        """What a person reads, on one line."""
+        """The text that a person reads, on one line."""
         body = re.sub(r"<(script|style)\b.*?</\1>", " ", self.text, flags=re.DOTALL)
         return " ".join(unescape(re.sub(r"<[^>]*>", " ", body)).split())
 
 
 @dataclass
 class Browser:
-    """Keeps cookies as a browser behind the proxy does, and sends what a browser sends."""
+    """Keeps cookies and sends headers as a browser behind the proxy does."""
 
     http: aiohttp.ClientSession
     cookies: dict[str, str] = field(default_factory=dict)
@@ -70,7 +70,7 @@ class Browser:
         return await self._ask("POST", path, given, {"Origin": ORIGIN, **headers})
 
     async def raw(self, path: str, body: bytes | BytesIO, **headers: str) -> Shown:
-        """Send a body as it is."""
+        """Send a body unchanged."""
         return await self._ask("POST", path, body, {"Origin": ORIGIN, **headers})
 
     async def _ask(
@@ -113,15 +113,15 @@ class Inbox:
 
     @property
     def vault(self) -> Vault:
-        """What signs its links."""
+        """The vault that signs its links."""
         return Vault(self.settings.gateway_secret_keys)
 
     def browser(self) -> Browser:
-        """A browser that nobody has signed in with."""
+        """A browser in which nobody is signed in."""
         return Browser(self.http)
 
     async def staff(self, email: str) -> dict[str, Any]:
-        """A member of staff as stored."""
+        """The row of a member of staff."""
         async with self.gateway.database.as_service() as db:
             row = await db.fetchrow("SELECT * FROM auth_users WHERE email = $1", email)
         return dict(row or {})
@@ -132,12 +132,12 @@ class Inbox:
             await db.execute(statement, *values)
 
     async def value(self, statement: str, *values: Any) -> Any:
-        """One value that is stored."""
+        """One value from the database."""
         async with self.gateway.database.as_service() as db:
             return await db.fetchval(statement, *values)
 
     async def link(self, email: str) -> str:
-        """The path of a new link of somebody, behind /inbox."""
+        """The path below /inbox of a new link that signs somebody in."""
         row = await self.staff(email)
         organization_id: UUID = row["organization_id"]
         link_id = await setup.new_link(self.gateway.database, organization_id, row["auth_id"])
@@ -145,7 +145,7 @@ class Inbox:
         return url.partition("/inbox")[2]
 
     async def signed_in(self, email: str = "owner@alpha.example.com") -> Browser:
-        """A browser with a session of somebody."""
+        """A browser in which somebody is signed in."""
         browser = self.browser()
         shown = await browser.post(await self.link(email))
         assert shown.status == 303
@@ -155,7 +155,7 @@ class Inbox:
 
 @pytest.fixture
 async def inbox(gateway: Gateway, settings: Settings) -> AsyncIterator[Inbox]:
-    """The inbox of a gateway behind a proxy that strips a prefix."""
+    """The inbox of a gateway behind a proxy that strips a path prefix."""
     jar = aiohttp.DummyCookieJar()
     async with aiohttp.ClientSession(gateway.url, cookie_jar=jar) as http:
         yield Inbox(gateway, settings, http)

@@ -1,4 +1,4 @@
-"""Forms as they are shown: what stands in their fields, and what is wrong beside them."""
+"""Reads forms on a page: the values of their fields, and the errors beside them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.inbox.conftest import Shown
 
 
 def field(shown: Shown, name: str) -> str:
-    """What is wrong with a field, as it stands beside it and as its `aria-describedby` says."""
+    """The error beside a field, which its `aria-describedby` must name; empty if there is none."""
     control = re.search(
         rf'<(?:input|select|textarea) id="[^"]*" name="{re.escape(name)}"[^>]*>', shown.text
     )
@@ -24,7 +24,7 @@ def field(shown: Shown, name: str) -> str:
 
 
 def typed(shown: Shown) -> dict[str, str]:
-    """The fields of a page's form as a browser sends them back."""
+    """The fields of a page's form as a browser would send them back."""
     form = shown.text[shown.text.index("<main") :]
     found = {}
     for tag in re.findall(r"<input [^>]*>", form):

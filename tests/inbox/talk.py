@@ -1,4 +1,4 @@
-"""What is said in the inbox's tests: people who write in, and what the database says of it."""
+"""Messages for the inbox's tests: people write in, and their rows are found in the database."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ ANN = "+447700900123"
 
 @dataclass(frozen=True)
 class Talk:
-    """Somebody talks with tenant A; every id is the text of the row's."""
+    """Somebody talks with tenant A; all ids are text."""
 
     inbox: Inbox
 
     async def hears(self, body: str, sender: str = ANN, media: str | None = None) -> str:
-        """An SMS comes in; `media` names a file that comes with it."""
+        """An SMS comes in, with a file if `media` is its name; returns the message's id."""
         sid = f"SM{uuid4().hex}"
         message = {"MessageSid": sid, "AccountSid": "AC" + "a" * 32, "NumMedia": "0"}
         said = message | {"From": sender, "To": "+15551230001", "Body": body}
@@ -40,7 +40,7 @@ class Talk:
         return found
 
     async def reports(self, message: str, word: str, **more: str) -> None:
-        """Twilio reports what became of a message."""
+        """Twilio reports a status of a message."""
         sid = f"SM{UUID(message).hex}"
         said = {"MessageSid": sid, "AccountSid": "AC" + "a" * 32, "MessageStatus": word, **more}
         answer = await from_twilio(
@@ -49,17 +49,17 @@ class Talk:
         assert 200 == answer.status
 
     async def conversation(self, message: str) -> str:
-        """The conversation of a message."""
+        """The id of a message's conversation."""
         where = "SELECT conversation_id FROM messages WHERE id = $1"
         return str(await self.inbox.value(where, UUID(message)))
 
     async def file(self, message: str) -> str:
-        """The file of a message."""
+        """The id of a message's file."""
         where = "SELECT id FROM gateway.media WHERE message_id = $1"
         return str(await self.inbox.value(where, UUID(message)))
 
     async def last(self) -> dict[str, object]:
-        """The last message that goes out."""
+        """The row of the last outbound message."""
         async with self.inbox.gateway.database.as_service() as db:
             row = await db.fetchrow(
                 "SELECT * FROM messages WHERE direction = 'outbound'"

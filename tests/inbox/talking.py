@@ -1,4 +1,4 @@
-"""What tests of conversations in the inbox share: messages in and out, and the composer's form."""
+"""For tests of conversations in the inbox: messages in and out, and the composer's form."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MEMBER = "member@alpha.example.com"
 
 
 async def send(ask: Ask, to: str = ANN, **more: Any) -> dict[str, Any]:
-    """A message out of tenant A."""
+    """Send a message of tenant A through the API."""
     answer = await ask("POST", "/v1/messages", {"channel": "sms", "to": to, "body": "Hello"} | more)
     assert 202 == answer.status, answer.body
     body: dict[str, Any] = answer.body
@@ -22,7 +22,7 @@ async def send(ask: Ask, to: str = ANN, **more: Any) -> dict[str, Any]:
 
 
 async def stored(inbox: Inbox, **columns: Any) -> dict[str, Any]:
-    """A message as the CRM itself could have stored it."""
+    """Store a message as the CRM itself could have done."""
     row = {
         "organization_id": inbox.gateway.a.organization_id,
         "channel": "sms",

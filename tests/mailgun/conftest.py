@@ -13,7 +13,7 @@ QUEUED = '{"id": "<m1@example.com>", "message": "Queued. Thank you."}'
 
 @dataclass
 class FakeMailgun:
-    """What it was asked, in order, with forms as another parser reads them; what it answers."""
+    """Keeps its requests in order, with forms as another parser reads them; answers as told."""
 
     url: str = ""
     asked: list[web.Request] = field(default_factory=list)
@@ -24,7 +24,7 @@ class FakeMailgun:
     headers: dict[str, str] = field(default_factory=dict)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Note the request, and answer it."""
+        """Keep the request, and answer it."""
         self.asked.append(request)
         for name, value in (await request.post()).items():
             if isinstance(value, web.FileField):
@@ -34,7 +34,7 @@ class FakeMailgun:
         return web.Response(status=self.status, text=self.text, headers=self.headers)
 
     def says(self, status: int, text: str, **headers: str) -> None:
-        """Let every request from now on get this answer."""
+        """Answer every request from now on like this."""
         self.status, self.text, self.headers = status, text, headers
 
 

@@ -21,7 +21,7 @@ BOUNDARY = "BoUnDaRy"
 
 
 def account(api_url: str | None = None, **credentials: str) -> Account:
-    """A Mailgun account with these credentials beside the usual ones; empty ones are none."""
+    """A Mailgun account with the usual credentials and these; an empty one is left out."""
     held = {"api_key": "key-1", "domain": "example.com", "webhook_signing_key": KEY, **credentials}
     return Account(
         id=ID,
@@ -63,7 +63,7 @@ def signature(at: datetime = NOW, key: str = KEY, token: str = TOKEN) -> dict[st
 def request(
     body: bytes, *, event: str = "events", kind: str = "application/json"
 ) -> WebhookRequest:
-    """A request of Mailgun's."""
+    """A request of Mailgun."""
     return WebhookRequest(
         method="POST", url=URL, event=event, headers={"content-type": kind}, body=body
     )
@@ -76,7 +76,7 @@ def hook(data: Any, **signed: Any) -> WebhookRequest:
 
 
 def form(fields: Iterable[tuple[str, str]], *, event: str = "events") -> WebhookRequest:
-    """A form as Mailgun sends it where there are no files."""
+    """A form as Mailgun sends it if there are no files."""
     kind = "application/x-www-form-urlencoded"
     return request(urlencode(list(fields)).encode(), event=event, kind=kind)
 

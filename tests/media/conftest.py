@@ -1,4 +1,4 @@
-"""What the media tests share: file servers on this machine, and names that lead to them."""
+"""For the media tests: file servers on this machine, and host names that resolve to them."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass
 class FileServer:
-    """What it was asked, in order, and what it answers, by path."""
+    """Keeps its requests in order, and answers as told, by path."""
 
     url: str = ""
     asked: list[web.Request] = field(default_factory=list)
     answers: dict[str, Answer] = field(default_factory=dict)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Note the request, and answer it."""
+        """Keep the request, and answer it."""
         self.asked.append(request)
         if request.path not in self.answers:
             return web.Response(status=404)
@@ -50,7 +50,7 @@ class FileServer:
         status: int = 200,
         headers: dict[str, str] | None = None,
     ) -> str:
-        """Let a path get this answer from now on; its URL."""
+        """Answer this at a path from now on; returns its URL."""
 
         async def answer(_: web.Request) -> web.Response:
             return web.Response(status=status, body=body, headers=headers)
@@ -59,17 +59,17 @@ class FileServer:
         return self.url + path
 
     def sends_to(self, path: str, to: str, status: int = 302) -> str:
-        """Let a path redirect; its URL."""
+        """Redirect from a path; returns its URL."""
         return self.has(path, status=status, headers={"Location": to})
 
     def paths(self) -> list[str]:
-        """What was asked for."""
+        """The requested paths."""
         return [request.path for request in self.asked]
 
 
 @dataclass
 class Names(AbstractResolver):
-    """A DNS of our own: names and where they lead."""
+    """A DNS of our own: names and their addresses."""
 
     known: dict[str, list[tuple[str, int | None]]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
@@ -79,7 +79,7 @@ class Names(AbstractResolver):
         self.known[name] = [(address, None) for address in addresses]
 
     def to(self, name: str, server: FileServer) -> None:
-        """Let a name lead to a server, whatever the port."""
+        """Let a name resolve to a server, whatever the port."""
         self.known[name] = [("127.0.0.1", URL(server.url).port)]
 
     async def resolve(
@@ -135,7 +135,7 @@ def names() -> Names:
 
 @pytest.fixture
 async def downloader(names: Names) -> AsyncIterator[Downloader]:
-    """A downloader for which the names of the test are public."""
+    """A downloader that resolves names with `names`, which count as public."""
     async with Downloader(names) as downloader:
         yield downloader
 

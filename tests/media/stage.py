@@ -1,4 +1,4 @@
-"""An organization with a message that has files, over a real database."""
+"""An organization with a message that has files, in a real database."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ JPEG = b"\xff\xd8\xff\xe0 a picture"
 SECRET = {"Authorization": "Basic c2VjcmV0"}
 VAULT = Vault([b"k" * 32])
 LINKS = MediaLinks(VAULT, BASE)
-# No waits between attempts, so that a test can make them all.
+# Without waits between attempts, so that a test can make them all.
 HURRIED = Patience(waits=(0,) * 7)
 
 MakeErrands = Callable[..., Errands]
 
 
 async def run_due(errands: Errands, limit: int = 100) -> int:
-    """Do up to `limit` errands that are due, four at a time; how many that were."""
+    """Do up to `limit` errands that are due, four at a time; returns how many there were."""
     begun = 0
 
     async def lane() -> None:
@@ -54,7 +54,7 @@ async def run_due(errands: Errands, limit: int = 100) -> int:
 
 
 def authorize(account: Account, url: str) -> Mapping[str, str]:
-    """As a provider's: its own host, and the address that the environment names instead."""
+    """As a provider would: with the secret for its own host, or the account's `api_url`."""
     own = ("http://api.example.com/", "https://graph.facebook.com/", "http://graph.facebook.com/")
     if account.api_url and url.startswith(account.api_url + "/"):
         return SECRET
@@ -89,7 +89,7 @@ class Stage:
             return await db.fetchval(sql, *args)
 
     async def add(self, *urls: str, content_type: str | None = None) -> list[UUID]:
-        """Files of the message that are to be fetched."""
+        """Add files to the message that are still to be fetched."""
         new = [
             NewMedia(
                 organization_id=self.organization_id,
@@ -113,7 +113,7 @@ class Stage:
         return [one.id for one in new]
 
     async def send(self, kind: str, url: str, after: float = 0) -> UUID:
-        """An errand that is no file's."""
+        """Add an errand without a file."""
         one = NewErrand(
             organization_id=self.organization_id,
             id=new_id(),
@@ -132,7 +132,7 @@ class Stage:
             return await media.by_message(db, self.organization_id, self.message_id)
 
     async def states(self) -> list[tuple[str, str | None]]:
-        """What became of the message's files."""
+        """State and reason of each of the message's files."""
         return [(one.state, one.reason) for one in await self.rows()]
 
     async def shown(self) -> Any:
@@ -140,7 +140,7 @@ class Stage:
         return await self.run("SELECT attachments FROM messages WHERE id = $1", self.message_id)
 
     async def open_errands(self) -> int:
-        """How many errands there are still."""
+        """How many errands are left."""
         count: int = await self.run("SELECT count(*) FROM gateway.errands")
         return count
 

@@ -1,4 +1,4 @@
-"""A Graph API on this machine that answers as each test tells it to."""
+"""A Graph API on this machine, which answers as each test tells it to."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from tests.servers import serving
 
 @dataclass
 class FakeMeta:
-    """What it was asked, in order, and what it answers."""
+    """Keeps its requests in order, and answers as told."""
 
     url: str = ""
     asked: list[tuple[web.Request, Any]] = field(default_factory=list)
@@ -21,7 +21,7 @@ class FakeMeta:
     headers: dict[str, str] = field(default_factory=dict)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Note the request, and answer it."""
+        """Keep the request, and answer it."""
         self.asked.append((request, await request.json()))
         return web.Response(status=self.status, text=self.text, headers=self.headers)
 

@@ -61,7 +61,7 @@ def request(
     event: str = "events",
     signed: str | None = None,
 ) -> WebhookRequest:
-    """A request of Meta's; `signed` is its signature header, correct where none is given."""
+    """A request of Meta; `signed` is its signature header, by default the correct one."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     right = "sha256=" + hmac.new(SECRET.encode(), raw, hashlib.sha256).hexdigest()
     return WebhookRequest(
@@ -81,7 +81,7 @@ def change(field: str | None = "messages", **value: Any) -> dict[str, Any]:
 
 
 def update(*changes: object) -> dict[str, Any]:
-    """What Meta posts: one entry with these changes."""
+    """The body of a webhook: one entry with these changes."""
     return {
         "object": "whatsapp_business_account",
         "entry": [{"id": "102290129340398", "changes": list(changes)}],
@@ -89,7 +89,7 @@ def update(*changes: object) -> dict[str, Any]:
 
 
 def message(**given: Any) -> dict[str, Any]:
-    """A message of a person's, a text where nothing else is given."""
+    """A message from a person; a text unless another `type` is given."""
     usual = {"from": "15550002222", "id": WAMID, "timestamp": "1749416383"}
     if "type" not in given:
         given = {"type": "text", "text": {"body": "Hello"}} | given

@@ -1,4 +1,4 @@
-"""A real PgBouncer in front of the test server: few server connections, met in turn."""
+"""A real PgBouncer in front of the test server: few server connections, used in turn."""
 
 from __future__ import annotations
 
@@ -61,25 +61,25 @@ class Bouncer:
         (folder / "users").write_text(f'"{name}" "{password}"\n')
 
     def dsn(self, database: str) -> str:
-        """The way through it to the database of a direct DSN."""
+        """The DSN through the pooler for a direct DSN."""
         path = urlsplit(database).path
         user = quote(unquote(self._server.username or "postgres"))
         return f"postgresql://{user}@{path}?host={self._folder}&port={PORT}"
 
     @property
     def log(self) -> str:
-        """What it said."""
+        """Its log."""
         return (self._folder / "log").read_text()
 
     def start(self) -> None:
-        """Run it, as `nobody` where we are root, which it refuses to be."""
+        """Run it; as `nobody` if we are root, because it refuses to run as root."""
         words: list[str] = []
         if shutil.which("setpriv"):
             words = ["setpriv", "--pdeathsig", "KILL"]
         if os.geteuid() == 0:
             nobody = pwd.getpwnam("nobody")
             words += [f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"]
-            # Into folders that are root's alone: its own, and that of PostgreSQL's socket.
+            # It needs folders that only root may open: its own, and that of PostgreSQL's socket.
             words += ["--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override"]
         self._process = subprocess.Popen(
             [*words, str(PROGRAM), "-q", str(self._folder / "pgbouncer.ini")],
@@ -94,7 +94,7 @@ class Bouncer:
             time.sleep(0.01)
 
     def stop(self) -> None:
-        """End it at once; its clients and its server lose their connections."""
+        """Kill it: its clients and its server lose their connections."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()

@@ -14,7 +14,7 @@ URL = f"https://msg.example.org/webhooks/postmark/{ID}"
 
 
 def account(api_url: str | None = None, **credentials: str) -> Account:
-    """A Postmark account with these credentials beside the usual ones; empty ones are none."""
+    """A Postmark account with the usual credentials and these; an empty one is left out."""
     held = {"server_token": "token", "webhook_secret": "sesame", **credentials}
     return Account(
         id=ID,
@@ -26,7 +26,7 @@ def account(api_url: str | None = None, **credentials: str) -> Account:
 
 
 def request(payload: Any, event: str = "events", query: str = "?secret=sesame") -> WebhookRequest:
-    """A webhook of Postmark's; bytes go as they are."""
+    """A webhook of Postmark; bytes are not made JSON."""
     return WebhookRequest(
         method="POST",
         url=f"{URL}/{event}{query}",

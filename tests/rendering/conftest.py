@@ -1,4 +1,4 @@
-"""One renderer for all tests of a module: to start its children takes longer than most of them."""
+"""One renderer for all tests of a module: starting its children takes longer than most tests."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,14 +15,14 @@ ONE_LOOP = pytest.mark.asyncio(loop_scope="module")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Say it before pytest-asyncio makes the loop's factory a parameter of the test, in the scope
-    that is known by then: with one for each test, the renderer would end with it."""
+    """Mark tests before pytest-asyncio makes the loop's factory a parameter of them, with the scope
+    that they have then: with a loop for each test, the renderer would end with the test."""
     if "renderer" in metafunc.fixturenames:
         metafunc.definition.add_marker(ONE_LOOP, append=False)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests with the module's renderer run in its event loop."""
+    """Run tests with the module's renderer in its event loop."""
     for item in items:
         if item.path.is_relative_to(HERE) and "renderer" in getattr(item, "fixturenames", ()):
             item.add_marker(ONE_LOOP, append=False)
@@ -30,13 +30,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def renderer() -> AsyncIterator[Renderer]:
-    """A renderer whose children are gone after the module's tests."""
+    """A renderer that is closed, with its children, after the module's tests."""
     async with Renderer() as renderer:
         yield renderer
 
 
 @pytest.fixture
 async def patient() -> AsyncIterator[Renderer]:
-    """A renderer that lets a busy machine take its time."""
+    """A renderer with long limits, for a busy machine."""
     async with Renderer(ChildPool(PoolLimits(wait=60, answer=60))) as renderer:
         yield renderer

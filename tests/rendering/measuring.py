@@ -1,4 +1,4 @@
-"""What something costs the event loop, and this process and its children in memory."""
+"""Measures how long something blocks the event loop, and the memory of all our processes."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ TICK = 0.005  # seconds
 
 
 def resident_mb(pid: int | str = "self") -> float:
-    """The memory that a process holds now, in MB; 0 when there is no such process."""
+    """The memory that a process has now, in MB; 0 if there is no such process."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -31,11 +31,10 @@ def children() -> list[int]:
 
 @dataclass
 class Cost:
-    """What something cost: seconds in all, the event loop's longest stop, memory it grew by.
+    """The cost of something: all seconds, the event loop's longest stop, the growth in memory.
 
-    Without the time for which a busy machine let this process wait: the stop is what our own
-    thread used of the processor between two ticks, and what a tick is late beside that is taken
-    off the seconds.
+    Waiting for a busy machine does not count: the stop is the CPU time of our own thread between
+    two ticks, and the rest of a tick's lateness is subtracted from the seconds.
     """
 
     seconds: float = 0.0
@@ -58,7 +57,7 @@ async def measured() -> AsyncIterator[Cost]:
             cost.longest_stop = max(cost.longest_stop, used - last_used)
             cost.seconds -= max(0.0, now - last - TICK - (used - last_used))
             last, last_used = now, used
-            # A child that was started meanwhile counts from an idle one's size.
+            # For a child that was started meanwhile, growth counts from the size of an idle one.
             sizes = [resident_mb(pid) - before.get(pid, 20.0) for pid in children()]
             grown = resident_mb() - own + max([0.0, *sizes])
             cost.grown_mb = max(cost.grown_mb, grown)

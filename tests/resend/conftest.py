@@ -1,4 +1,4 @@
-"""Resend's API on this machine: one mail for each Idempotency-Key, as its documents say."""
+"""Resend's API on this machine: one mail for each Idempotency-Key, as its documentation says."""
 
 import json
 from collections.abc import AsyncIterator
@@ -24,10 +24,10 @@ __all__ = (
 
 @dataclass
 class FakeResend:
-    """What it was asked, in order, with the bodies; the mails it took, by their keys.
+    """Keeps its requests in order, with bodies, and the mails that it took by their keys.
 
-    With `is_silent` it takes a mail and breaks the connection; `answers` are what it has at paths;
-    what is None is gone.
+    With `is_silent` it takes a mail and breaks the connection. `answers` are its files by path;
+    None means that a file is gone (410).
     """
 
     url: str = ""
@@ -37,7 +37,7 @@ class FakeResend:
     answers: dict[str, bytes | None] = field(default_factory=dict)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Note the request, and answer it."""
+        """Keep the request, and answer it."""
         body = await request.read()
         self.asked.append((request, body))
         if request.path in self.answers:

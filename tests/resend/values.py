@@ -20,7 +20,7 @@ RECEIVED = "https://api.resend.com/emails/receiving/"
 
 
 def account(api_url: str | None = None, **credentials: str) -> Account:
-    """A Resend account with these credentials beside the usual ones; empty ones are none."""
+    """A Resend account with the usual credentials and these; an empty one is left out."""
     held = {"api_key": "re_key", "webhook_secret": SECRET, **credentials}
     return Account(
         id=ID,
@@ -58,7 +58,7 @@ def signed(
 
 
 def hook(name: str, **data: Any) -> WebhookRequest:
-    """A webhook of this type about our mail; None takes a field away."""
+    """A webhook of this type about our mail; a field that is None is left out."""
     usual: dict[str, Any] = {
         "email_id": EMAIL_ID,
         "created_at": "2026-01-02T03:00:00Z",
@@ -72,6 +72,6 @@ def hook(name: str, **data: Any) -> WebhookRequest:
 
 
 def fetched(payload: Any, url: str = f"{RECEIVED}{EMAIL_ID}?html_format=cid") -> WebhookRequest:
-    """What Resend's API, or its file server, answered to a question; bytes go as they are."""
+    """An answer of Resend's API or its file server to a request; bytes are not made JSON."""
     body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
     return WebhookRequest(method="GET", url=url, event="fetched", headers={}, body=body)

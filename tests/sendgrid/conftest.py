@@ -9,6 +9,6 @@ from tests.servers import FakeApi, serving
 
 @pytest.fixture
 async def api() -> AsyncIterator[FakeApi]:
-    """A server that stands in for the provider's."""
+    """A server that stands in for api.sendgrid.com."""
     async with serving(FakeApi(status=202)) as fake:
         yield fake

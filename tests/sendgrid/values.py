@@ -28,7 +28,7 @@ def public(key: ec.EllipticCurvePrivateKey) -> str:
 
 
 def account(api_url: str | None = None, **credentials: str) -> Account:
-    """A SendGrid account with these credentials beside the usual ones; empty ones are none."""
+    """A SendGrid account with the usual credentials and these; an empty one is left out."""
     held = {"api_key": "SG.key", "webhook_public_key": public(KEY), **credentials}
     return Account(
         id=ID,
@@ -74,7 +74,7 @@ def signature(
 def request(
     body: bytes, *, event: str = "events", url: str = URL, headers: dict[str, str] | None = None
 ) -> WebhookRequest:
-    """A request of SendGrid's, correctly signed where no headers are given."""
+    """A request of SendGrid, correctly signed unless headers are given."""
     given = signature(body) if headers is None else headers
     return WebhookRequest(method="POST", url=url, event=event, headers=given, body=body)
 

@@ -1,4 +1,4 @@
-"""What /openapi.json says, compared with values and with answers."""
+"""Compares values and answers with /openapi.json."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def schema_errors(document: Mapping[str, Any], schema: Mapping[str, Any], value: Any) -> list[str]:
-    """What a schema of the document has against a value."""
+    """The errors of a value by a schema of the document."""
     validator = Draft202012Validator(
         {**schema, "components": document["components"]}, format_checker=FormatChecker()
     )
@@ -23,7 +23,7 @@ def schema_errors(document: Mapping[str, Any], schema: Mapping[str, Any], value:
 
 
 def answer_errors(document: Mapping[str, Any], method: str, path: str, answer: Answer) -> list[str]:
-    """What the description has against an answer."""
+    """How an answer differs from the document."""
     described = document["paths"][path][method.lower()]["responses"]
     if str(answer.status) not in described:
         return [f"{answer.status} is not described"]

@@ -1,4 +1,4 @@
-"""What the tests of fallbacks share: a request with one, and what a worker does with it."""
+"""For the tests of fallbacks: a request with one, and the worker's step that sends it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SMS = {"body": "Hello", "subject": "From us", "fallback": [BY_MAIL]}
 
 
 async def known(gateway: Gateway, ask: Ask, api: Api) -> dict[str, Any]:
-    """A lead who has a number and a mailbox; we send mails, too; every provider takes all."""
+    """A lead with a number and a mailbox; there is an e-mail sender, and providers accept all."""
     await connect(gateway, "sendgrid", Channel.EMAIL)
     api.answers = lambda request: (
         web.json_response({"sid": SID}, status=201)
@@ -42,41 +42,41 @@ def refuse_sms(api: Api) -> None:
 
 
 async def follow(gateway: Gateway) -> int:
-    """What a worker does once a second."""
+    """Follow with the fallbacks that are due, as a worker does once a second."""
     return await FallingBack(gateway.database, Metrics()).follow()
 
 
 async def run(gateway: Gateway, statement: str, *values: Any) -> Any:
-    """One statement, as a superuser."""
+    """Run one statement as a superuser; returns its value."""
     async with gateway.database.as_service() as db:
         await db.execute("RESET ROLE")
         return await db.fetchval(statement, *values)
 
 
 async def late(gateway: Gateway) -> None:
-    """Let every message have had its time."""
+    """Make all fallbacks due now."""
     await run(gateway, "UPDATE gateway.fallbacks SET due_at = now()")
 
 
 async def told(gateway: Gateway, status: str, sid: str = SID) -> None:
-    """Twilio reports a status of a message that it has."""
+    """Twilio reports a status of a message."""
     fields = {"MessageSid": sid, "MessageStatus": status}
     assert 200 == (await from_twilio(gateway, "status", fields)).status
 
 
 async def outbound(ask: Ask) -> list[dict[str, Any]]:
-    """All that we have sent or are about to, the oldest first."""
+    """The outbound messages, sent or not, oldest first."""
     rows: list[dict[str, Any]] = (await ask("GET", "/v1/messages?direction=outbound")).body["data"]
     return rows[::-1]
 
 
 async def shown(ask: Ask) -> Sequence[tuple[str, str]]:
-    """Channel and status of each of these."""
+    """Channel and status of each outbound message, oldest first."""
     return [(row["channel"], row["status"]) for row in await outbound(ask)]
 
 
 async def event(ask: Ask, message: dict[str, Any], kind: str) -> dict[str, Any]:
-    """The detail of the one event of a type."""
+    """The detail of a message's only event of this type."""
     events = (await ask("GET", f"/v1/messages/{message['id']}/events")).body["data"]
     (found,) = [each for each in events if each["type"] == kind]
     detail: dict[str, Any] = found["detail"]

@@ -1,4 +1,4 @@
-"""Rows that are lost, as a defect would have them, and all that a replay could change."""
+"""Loses rows as a defect would, and reads all rows that a replay could change."""
 
 # ruff: noqa: S608 (the names are those of this file)
 
@@ -26,9 +26,9 @@ INBOUND = {
     "MediaUrl0": "https://example.com/a.jpg",
     "MediaContentType0": "image/jpeg",
 }
-# When something was stored, and what follows from that.
+# Columns with the time of storing, or that follow from it.
 STORED = ("recorded_at", "received_at", "created_at", "position")
-# What a replay could change.
+# The tables that a replay could change.
 TABLES = (
     "messages",
     *(
@@ -51,7 +51,7 @@ TABLES = (
 
 
 async def rows(owner: Connection, *without: str) -> dict[str, list[str]]:
-    """All rows that a replay could change, but for when they were changed, and without columns."""
+    """All rows that a replay could change, except `updated_at` and the columns in `without`."""
     gone = ["updated_at", *without]
     return {
         table: [
@@ -65,14 +65,14 @@ async def rows(owner: Connection, *without: str) -> dict[str, list[str]]:
 
 
 async def report(gateway: Gateway, row: Any, word: str, **more: str) -> None:
-    """Twilio tells of a message of ours."""
+    """Twilio reports a status of a message of ours."""
     fields = {"MessageSid": SID, "MessageStatus": word} | more
     query = f"?message_id={row['id']}"
     assert (await from_twilio(gateway, "status", fields, query=query)).status < 300
 
 
 async def age(owner: Connection, days: int) -> None:
-    """All that was received came some days earlier."""
+    """Make all received requests some days older."""
     await owner.execute(
         "UPDATE gateway.webhook_requests SET received_at = received_at - make_interval(days => $1)",
         days,
@@ -80,5 +80,5 @@ async def age(owner: Connection, days: int) -> None:
 
 
 async def forget(owner: Connection, table: str, where: str = "true", *values: Any) -> None:
-    """Lose rows, as a defect would have them."""
+    """Lose rows, as a defect would."""
     assert "DELETE 0" != await owner.execute(f"DELETE FROM {table} WHERE {where}", *values)

@@ -1,4 +1,4 @@
-"""People who write that they want no more messages, or want them again."""
+"""People write that they want no more messages, or want them again."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def writes(gateway: Gateway, body: str, number: int = 1, **more: str) -> N
 
 
 async def meta_says(gateway: Gateway, account: UUID, word: str, number: int, at: float) -> None:
-    """STOP or START on WhatsApp, said at a time."""
+    """Somebody writes STOP or START on WhatsApp, at this time."""
     wamid = f"wamid.{number}"
     text = whatsapp_text(word, wamid=wamid, sender=ADA[1:], at=at)
     answer = await from_meta(gateway, account, whatsapp_post(whatsapp_value(text)))

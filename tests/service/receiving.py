@@ -1,4 +1,4 @@
-"""A service that subscribes: it notes what it is told, and answers as each test wants."""
+"""A service with a subscription: it keeps the events that it gets, and answers as tests want."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from gateway.vault import Vault
 from tests.service.conftest import Answer, Gateway
 
 SMS = {"channel": "sms", "to": "+447700900123"}
-# Each attempt follows the one before at once.
+# Attempts follow each other almost at once.
 QUICK = Patience(seconds=5, waits=(0.01,) * 9, rest=0.02, pause=0.0, last=0.05)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """One request, as it came."""
+    """One request to the service."""
 
     path: str
     headers: dict[str, str]
@@ -37,12 +37,12 @@ class Told:
 
     @property
     def id(self) -> str:
-        """The event's, the same with each attempt."""
+        """The id of the event, the same in each attempt."""
         return self.headers["webhook-id"]
 
     @property
     def event(self) -> Any:
-        """What it says."""
+        """The event, read from JSON."""
         return json.loads(self.raw)
 
     @property
@@ -57,8 +57,7 @@ class Told:
 
 @dataclass
 class Receiver:
-    """What it was told, in order; what it answers, and which paths it leaves without an
-    answer until one of them may `go_on`."""
+    """Keeps its requests in order, and answers them; those to `hanging` paths wait for `go_on`."""
 
     url: str = ""
     told: list[Told] = field(default_factory=list)
@@ -68,7 +67,7 @@ class Receiver:
     more: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Note the request, and answer it."""
+        """Keep the request, and answer it."""
         headers = {name.lower(): value for name, value in request.headers.items()}
         told = Told(path=request.path, headers=headers, raw=await request.read())
         self.told.append(told)
@@ -78,7 +77,7 @@ class Receiver:
         return self.answer(told)
 
     async def has(self, count: int, path: str | None = None) -> list[Told]:
-        """What it was told (at a path), once that is so much."""
+        """The requests (to a path), once there are so many."""
         async with asyncio.timeout(10):
             while True:
                 self.more.clear()
@@ -89,7 +88,7 @@ class Receiver:
 
 
 async def subscribe(gateway: Gateway, path: str = "/", **more: Any) -> Answer:
-    """A subscription of A, or of whoever has the `key`."""
+    """Create a subscription of A, or of the organization with `key`."""
     key = more.pop("key", None)
     (url,) = gateway.settings.gateway_subscription_origins
     answer = await gateway.ask("POST", "/v1/subscriptions", {"url": url + path, **more}, key=key)
@@ -98,12 +97,12 @@ async def subscribe(gateway: Gateway, path: str = "/", **more: Any) -> Answer:
 
 
 async def subscription(gateway: Gateway, made: Answer) -> Any:
-    """How it stands now."""
+    """The subscription as it is now."""
     return (await gateway.ask("GET", f"/v1/subscriptions/{made.body['id']}")).body
 
 
 async def settled(gateway: Gateway, made: Answer, **expected: Any) -> Any:
-    """How it stands, once it stands so."""
+    """The subscription, once it has the expected values."""
     async with asyncio.timeout(10):
         while True:
             found = await subscription(gateway, made)
@@ -113,7 +112,7 @@ async def settled(gateway: Gateway, made: Answer, **expected: Any) -> Any:
 
 
 async def send(gateway: Gateway, *bodies: str, key: str | None = None) -> list[str]:
-    """The ids of messages that were accepted, one after the other."""
+    """Have messages accepted, one after another; returns their ids."""
     made = [
         await gateway.ask("POST", "/v1/messages", {**SMS, "body": body}, key=key) for body in bodies
     ]
@@ -121,7 +120,7 @@ async def send(gateway: Gateway, *bodies: str, key: str | None = None) -> list[s
 
 
 async def report(gateway: Gateway, message_id: str, status: str | None, kind: str = "") -> None:
-    """Record what became of a message of A."""
+    """Record a report about a message of A."""
     event = Event(
         organization_id=gateway.a.organization_id,
         message_id=UUID(message_id),
@@ -135,7 +134,7 @@ async def report(gateway: Gateway, message_id: str, status: str | None, kind: st
 
 
 def deliveries_of(gateway: Gateway, poster: Poster, patience: Patience, **more: Any) -> Deliveries:
-    """What a worker has."""
+    """The deliveries of a worker."""
     vault = Vault(gateway.settings.gateway_secret_keys)
     return Deliveries(gateway.database, vault, poster, Metrics(), patience=patience, **more)
 
@@ -144,7 +143,7 @@ def deliveries_of(gateway: Gateway, poster: Poster, patience: Patience, **more: 
 async def telling(
     gateway: Gateway, patience: Patience = QUICK, **more: Any
 ) -> AsyncIterator[asyncio.Task[None]]:
-    """A worker's deliveries, while the block runs."""
+    """Run a worker's deliveries while the block runs."""
     stopping = asyncio.Event()
     async with Poster(gateway.settings.gateway_subscription_origins) as poster:
         running = asyncio.create_task(

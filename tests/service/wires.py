@@ -1,4 +1,4 @@
-"""Accounts of the other providers, a server that stands in for their APIs, and their signatures."""
+"""Accounts of all providers, a server that stands in for their APIs, and their signed webhooks."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ async def connect(
     tenant: Tenant | None = None,
     **credentials: str,
 ) -> UUID:
-    """An account of a provider with a default sender on a channel; the account's id."""
+    """Add an account of a provider, with a default sender on a channel; returns its id."""
     vault = Vault(gateway.settings.gateway_secret_keys)
     given = CREDENTIALS[provider] | credentials
     organization_id = (tenant or gateway.a).organization_id
@@ -105,7 +105,7 @@ async def connect(
 
 @dataclass
 class Api:
-    """Every provider's API, answering as it is told; what it was asked, in order."""
+    """The API of every provider: keeps its requests in order, and answers as told."""
 
     url: str = ""
     session: aiohttp.ClientSession | None = None
@@ -120,7 +120,7 @@ class Api:
         return self.answers(request)
 
     def says(self, status: int = 200, body: Any = None, **headers: str) -> None:
-        """Let every request from now on get this answer."""
+        """Answer every request from now on like this."""
         self.answers = lambda _: web.Response(
             status=status,
             text="" if body is None else json.dumps(body),
@@ -130,7 +130,7 @@ class Api:
 
     @property
     def last(self) -> Any:
-        """The last body, read: JSON, or the fields of a form, those that repeat as lists."""
+        """The last body, parsed: JSON, or the fields of a form, with repeated ones as lists."""
         request, body = self.asked[-1]
         if "json" in request.content_type:
             return json.loads(body)
@@ -144,7 +144,7 @@ class Api:
         return form
 
     def worker(self, gateway: Gateway, **pace: float) -> Dispatching:
-        """A new worker that sends here, whatever the provider."""
+        """A new worker that sends to this API for every provider."""
         assert self.session is not None
         return Dispatching(
             gateway.database,
@@ -160,7 +160,7 @@ class Api:
 
 @asynccontextmanager
 async def running_api() -> AsyncIterator[Api]:
-    """The API on a real port."""
+    """Run the API on a real port."""
     made = Api()
     app = web.Application(client_max_size=64 * 2**20)
     app.router.add_route("*", "/{path:.*}", made.handle)
@@ -175,7 +175,7 @@ async def running_api() -> AsyncIterator[Api]:
 
 
 async def step(worker: Dispatching) -> int:
-    """Claim what is due and work on it; how many entries that were."""
+    """Claim what is due and work on it; returns how many entries there were."""
     turns = await worker.claim(100)
     for turn in turns:
         await worker.work(turn)
@@ -183,7 +183,7 @@ async def step(worker: Dispatching) -> int:
 
 
 async def send(ask: Any, channel: str, to: str, **more: Any) -> dict[str, Any]:
-    """Have one message accepted; its row."""
+    """Have one message accepted; returns it."""
     answer = await ask("POST", "/v1/messages", {"channel": channel, "to": to} | more)
     assert 202 == answer.status, answer.body
     row: dict[str, Any] = answer.body
@@ -210,7 +210,7 @@ async def suppressed(ask: Any) -> set[tuple[str, str, str]]:
 
 
 async def replay(gateway: Gateway, **wanted: Any) -> Replayed:
-    """Replay what is kept."""
+    """Replay the stored webhook requests."""
     vault = Vault(gateway.settings.gateway_secret_keys)
     accounts = HookAccounts(gateway.database, vault, {})
     replaying = Replaying(gateway.database, vault, files_of(gateway), accounts)
@@ -218,7 +218,7 @@ async def replay(gateway: Gateway, **wanted: Any) -> Replayed:
 
 
 def counts(result: Replayed) -> tuple[int, int, int, int]:
-    """New events, known ones, those about no message, those that nobody knows."""
+    """How many events are new, known, without a message, and not understood."""
     assert 0 == result.failed, result.failures
     return result.new, result.known, result.unmatched, result.unknown
 
@@ -229,7 +229,7 @@ def counts(result: Replayed) -> tuple[int, int, int, int]:
 async def hook(
     gateway: Gateway, provider: str, account_id: UUID, event: str, query: str = "", **more: Any
 ) -> Answer:
-    """One request to a webhook."""
+    """Make one request to a webhook."""
     path = f"/webhooks/{provider}/{account_id}/{event}{query}"
     return await gateway.ask("POST", path, key="", **more)
 
@@ -249,7 +249,7 @@ async def from_sendgrid(gateway: Gateway, account_id: UUID, events: Any) -> Answ
 async def from_meta(
     gateway: Gateway, account_id: UUID, payload: Any, secret: str = APP_SECRET
 ) -> Answer:
-    """A POST of Meta's, signed with the app's secret."""
+    """A POST of Meta, signed with the app's secret."""
     body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
     digest = hmac.digest(secret.encode(), body, "sha256").hex()
     headers = {"X-Hub-Signature-256": f"sha256={digest}", "Content-Type": "application/json"}
@@ -260,7 +260,7 @@ async def from_twilio(
     gateway: Gateway, event: str, fields: Mapping[str, str], *, query: str = "",
     account_id: UUID | None = None,
 ) -> Answer:  # fmt: skip
-    """A form of Twilio's, signed."""
+    """A signed form of Twilio."""
     account_id = account_id or gateway.a.account_id
     url = f"{PUBLIC}/webhooks/twilio/{account_id}/{event}{query}"
     headers = {
@@ -272,7 +272,7 @@ async def from_twilio(
 
 
 def mailgun_signature() -> dict[str, str]:
-    """What Mailgun puts beside its payloads."""
+    """The signature that Mailgun adds to its payloads."""
     stamp, token = str(int(time.time())), hashlib.sha256(str(time.time_ns()).encode()).hexdigest()
     signature = hmac.digest(SECRET.encode(), (stamp + token[:50]).encode(), "sha256").hex()
     return {"timestamp": stamp, "token": token[:50], "signature": signature}
@@ -282,7 +282,7 @@ async def by_smtp(
     gateway: Gateway, account_id: UUID, raw: bytes, *, sender: str | None = None,
     recipient: str | None = None,
 ) -> Answer:  # fmt: skip
-    """A mail that the operator's own server hands in."""
+    """A mail that the operator's own mail server passes on."""
     headers = {"Content-Type": "message/rfc822"}
     headers |= {"X-Envelope-From": sender} if sender is not None else {}
     headers |= {"X-Envelope-To": recipient} if recipient is not None else {}
@@ -293,7 +293,7 @@ async def by_smtp(
 def whatsapp_value(
     *messages: Any, statuses: Any = (), number: str = "15551230009", **more: Any
 ) -> dict[str, Any]:
-    """The value of one change of Meta's."""
+    """The value of one change in a webhook of Meta."""
     return {
         "messaging_product": "whatsapp",
         "metadata": {"display_phone_number": number, "phone_number_id": "109876"},
@@ -304,7 +304,7 @@ def whatsapp_value(
 
 
 def whatsapp_post(*values: Any) -> dict[str, Any]:
-    """A POST of Meta's with an entry for each value."""
+    """The body of a webhook of Meta with an entry for each value."""
     return {
         "object": "whatsapp_business_account",
         "entry": [
@@ -315,7 +315,7 @@ def whatsapp_post(*values: Any) -> dict[str, Any]:
 
 
 def whatsapp_text(body: str, *, wamid: str, sender: str, at: float | None = None) -> dict[str, Any]:
-    """One text message, as Meta brings it."""
+    """One text message in a webhook of Meta."""
     stamp = str(int(at if at is not None else time.time()))
     return {
         "from": sender, "id": wamid, "timestamp": stamp, "type": "text", "text": {"body": body},

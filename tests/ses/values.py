@@ -31,7 +31,7 @@ SIGNED = {
 
 
 def account(api_url: str | None = None, **credentials: str) -> Account:
-    """An SES account with these credentials beside the usual ones; empty ones are none."""
+    """An SES account with the usual credentials and these; an empty one is left out."""
     held = {
         "access_key_id": "AKIDEXAMPLE",
         "secret_access_key": "secret",
@@ -50,13 +50,13 @@ def account(api_url: str | None = None, **credentials: str) -> Account:
 
 @cache
 def key() -> rsa.RSAPrivateKey:
-    """The key that plays SNS's."""
+    """The key that stands in for that of SNS."""
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 @cache
 def certificate(kind: str = "rsa") -> bytes:
-    """A certificate of that key, or of one that is no RSA key."""
+    """A certificate of that key, or with another `kind` of an EC key."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sns.amazonaws.com")])
     signer = key() if kind == "rsa" else ec.generate_private_key(ec.SECP256R1())
     built = (
@@ -73,7 +73,7 @@ def certificate(kind: str = "rsa") -> bytes:
 
 
 def envelope(message: object = "", **fields: Any) -> dict[str, Any]:
-    """A message of SNS's, not signed yet; a field that is None is left out."""
+    """A message of SNS, not signed yet; a field that is None is left out."""
     told = {
         "Type": "Notification",
         "MessageId": "22b80b92-fdea-4c2c-8f9d-bdfb0c7bf324",
@@ -88,7 +88,7 @@ def envelope(message: object = "", **fields: Any) -> dict[str, Any]:
 
 
 def sign(told: Mapping[str, Any]) -> dict[str, Any]:
-    """The message with the signature of its version, by the letter of Amazon's description."""
+    """The message with the signature of its version, made as Amazon's documentation says."""
     names = SIGNED.get(told["Type"], SIGNED["SubscriptionConfirmation"])
     text = "".join(f"{name}\n{told[name]}\n" for name in names if name in told)
     algorithm = hashes.SHA1() if told["SignatureVersion"] == "1" else hashes.SHA256()  # noqa: S303
@@ -103,7 +103,7 @@ def request(
     headers: Mapping[str, str] | None = None,
     certificates: Mapping[str, bytes] | None = None,
 ) -> WebhookRequest:
-    """A request of SNS's, with its headers, and with the certificate at hand."""
+    """A request of SNS with its headers, and by default with its certificate already fetched."""
     named: dict[str, str] = {"content-type": "text/plain; charset=UTF-8"}
     if not isinstance(told, bytes):
         for header, name in (("type", "Type"), ("id", "MessageId")):

@@ -1,4 +1,4 @@
-"""A running simulator, a webhook that remembers what it was sent, and Twilio's own client."""
+"""A running simulator, a webhook that keeps its requests, and Twilio's own client."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ AiohttpServer = Callable[..., Awaitable[TestServer]]
 
 @dataclass
 class Received:
-    """One request that the webhook got: `url` as it was asked for, the form in its order."""
+    """One request to the webhook: `url` as it was requested, the form in its order."""
 
     url: str
     headers: MultiDict[str]
@@ -38,7 +38,7 @@ class Received:
 
     @property
     def path(self) -> str:
-        """The path alone."""
+        """The path of the URL."""
         return urlsplit(self.url).path
 
     def json(self) -> Any:
@@ -51,17 +51,17 @@ class Received:
         return self.params["MessageStatus"]
 
     def is_signed(self, url: str | None = None, token: str = TOKEN) -> bool:
-        """Whether Twilio's library takes the signature for `url` (default: as asked for)."""
+        """Whether Twilio's library accepts the signature for `url` (default: the requested one)."""
         signature = self.headers["X-Twilio-Signature"]
         return bool(RequestValidator(token).validate(url or self.url, self.params, signature))
 
 
 @dataclass
 class Hook:
-    """A webhook: answers with `answers` in turn, then 200; holds each answer for `wait` s.
+    """A webhook: answers with the statuses in `answers`, then 200; each after `wait` seconds.
 
-    `documents` are the texts that it answers, by path; else the challenge that Meta asks for, or an
-    empty TwiML response.
+    `documents` are the texts of its answers by path; at other paths it answers with Meta's
+    challenge, or an empty TwiML response.
     """
 
     base: str = ""
@@ -74,7 +74,7 @@ class Hook:
     _more: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def handle(self, request: web.Request) -> web.Response:
-        """Remember and answer."""
+        """Keep the request, and answer it."""
         body = await request.read()
         is_form = request.content_type == "application/x-www-form-urlencoded"
         form = body.decode() if is_form else request.query_string
@@ -101,7 +101,7 @@ class Hook:
         )
 
     async def count(self, number: int) -> list[Received]:
-        """Everything received, once it is `number` requests."""
+        """The requests, once there are at least `number`."""
         async with self._more:
             await asyncio.wait_for(
                 self._more.wait_for(lambda: len(self.received) >= number), timeout=30
@@ -125,7 +125,7 @@ class Sim:
     async def ask(
         self, method: str, path: str, login: tuple[str, str] | None = None, **kwargs: Any
     ) -> tuple[int, Any]:
-        """Make a request: the status, and the JSON that came back."""
+        """Make a request; returns the status, and the JSON or text of the answer."""
         headers = {"Authorization": aiohttp.encode_basic_auth(*login)} if login else {}
         headers.update(kwargs.pop("headers", {}))
         async with self.session.request(
@@ -145,17 +145,17 @@ class Sim:
         return await self.ask("POST", MESSAGES, (SID, TOKEN), data=aiohttp.FormData(pairs))
 
     async def plan(self, **body: Any) -> None:
-        """Lay down a plan."""
+        """Add a plan."""
         status, answer = await self.ask("POST", "/_sim/plan", json={"delay_ms": 0} | body)
         assert status == 201, answer
 
     async def data(self, what: str) -> list[dict[str, Any]]:
-        """What the simulator holds: `requests` or `messages`."""
+        """The simulator's `requests` or `messages`."""
         _, answer = await self.ask("GET", f"/_sim/{what}")
         return list(answer["data"])
 
     async def account(self, provider: str, **fields: Any) -> Any:
-        """Register an account: what was answered."""
+        """Register an account; returns the answer."""
         status, answer = await self.ask(
             "POST", "/_sim/accounts", json={"provider": provider, **fields}
         )
@@ -167,7 +167,7 @@ class Sim:
         return await self.ask("POST", "/_sim/inbound", json=body)
 
     async def settled(self, number: int = 1) -> list[dict[str, Any]]:
-        """The messages, once `number` callbacks are over."""
+        """The messages, once `number` callbacks are done."""
         for _ in range(3000):
             messages = await self.data("messages")
             done = [one for message in messages for one in message["callbacks"] if one["done"]]
@@ -190,7 +190,7 @@ async def hook(aiohttp_server: AiohttpServer) -> Hook:
 
 @pytest.fixture
 async def bare_sim(aiohttp_server: AiohttpServer, hook: Hook) -> AsyncIterator[Sim]:
-    """A simulator that knows no account."""
+    """A simulator without accounts."""
     server = await aiohttp_server(build_simulator(seed=7, retry_wait=0.01))
     async with aiohttp.ClientSession() as session:
         yield Sim(str(server.make_url("")).rstrip("/"), session, hook)
@@ -219,7 +219,7 @@ async def sim(bare_sim: Sim) -> Sim:
 
 @pytest.fixture
 def twilio(sim: Sim) -> Iterator[Client]:
-    """Twilio's own client, pointed at the simulator; to be called in a thread."""
+    """Twilio's own client, directed to the simulator; it must be called in a thread."""
     http = TwilioHttpClient(timeout=30)
     client = Client(SID, TOKEN, http_client=http)
     client.api.base_url = sim.base

@@ -1,4 +1,4 @@
-"""What the tests of SMTP share: an account, a message, and a mail server that can misbehave."""
+"""For the tests of SMTP: an account, a message, and a mail server that can misbehave."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -13,14 +13,14 @@ MESSAGE_ID = f"{ID}@example.com"
 
 
 def within(connect: float, total: float) -> SmtpLimits:
-    """Limits of which none is longer than `total`."""
+    """Limits: `connect` seconds to connect and for the greeting, `total` for each other step."""
     return SmtpLimits(
         connect=connect, greeting=connect, command=total, begin=total, content=total, answer=total
     )
 
 
 def account(port: int, **credentials: str) -> Account:
-    """An account at a server on this machine, without TLS unless it is asked for."""
+    """An account at a server on this machine, by default without TLS."""
     held = {"host": "127.0.0.1", "port": str(port), "tls": "none"} | credentials
     return Account(id=ID, organization_id=ID, provider="smtp", credentials=held)
 
@@ -48,7 +48,7 @@ def outbound(
 
 @dataclass
 class Server:
-    """A mail server of few words; `answers` says for a command what comes instead of its own.
+    """A simple mail server; `answers` replace its own answers, by command.
 
     An answer is a line, "" to hang up, or None to stay silent. `mails` are the contents it took.
     """
@@ -77,12 +77,12 @@ class Server:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for writer in self._writers:
-            writer.transport.abort()  # TLS would wait for the other side's goodbye
+            writer.transport.abort()  # TLS would wait for the other side's close_notify
         await self._server.wait_closed()
         await asyncio.sleep(0)
 
     def hang_up(self) -> None:
-        """Close every connection without a word."""
+        """Close every connection without an answer."""
         for writer in self._writers:
             writer.close()
 

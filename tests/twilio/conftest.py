@@ -1,4 +1,4 @@
-"""A provider's server on this machine that answers as each test tells it to."""
+"""Twilio's API on this machine, which answers as each test tells it to."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,14 +14,14 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass
 class FakeTwilio:
-    """What it was asked, in order, and what it answers."""
+    """Keeps its requests in order, and answers as told."""
 
     url: str = ""
     asked: list[tuple[web.Request, dict[str, list[str]]]] = field(default_factory=list)
     answer: Answer | None = None
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Note the request, and answer it."""
+        """Keep the request, and answer it."""
         form = await request.post()
         values = {name: [str(value) for value in form.getall(name)] for name in form}
         self.asked.append((request, values))
@@ -29,7 +29,7 @@ class FakeTwilio:
         return await self.answer(request)
 
     def says(self, status: int, text: str = "", **headers: str) -> None:
-        """Let every request from now on get this answer."""
+        """Answer every request from now on like this."""
 
         async def answer(_: web.Request) -> web.Response:
             named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -47,7 +47,7 @@ async def twilio_api() -> AsyncIterator[FakeTwilio]:
 
 @dataclass
 class RawServer:
-    """A server that reads a request, or not, and then cuts the connection or keeps silent."""
+    """A server that breaks its connections; see `raw_server`."""
 
     url: str
     connections: int = 0
@@ -55,7 +55,7 @@ class RawServer:
 
 @pytest.fixture
 async def raw_server() -> AsyncIterator[Callable[..., Awaitable[RawServer]]]:
-    """Starts a server that reads `until` these bytes, writes `answer`, and breaks off."""
+    """Starts a server that reads `until` these bytes, writes `answer`, and ends the connection."""
     servers: list[asyncio.Server] = []
 
     async def start(*, until: bytes, answer: bytes = b"", reset: bool = True) -> RawServer:

@@ -29,7 +29,7 @@ FORM = "application/x-www-form-urlencoded"
 
 
 def account(api_url: str | None = None, **credentials: str) -> Account:
-    """A Twilio account with these credentials, or with the usual ones and these."""
+    """A Twilio account with the usual credentials and these; an empty one is left out."""
     held = {"account_sid": "AC1", "auth_token": TOKEN, **credentials}
     return Account(
         id=ID,
@@ -63,7 +63,7 @@ def outbound(
 
 
 def signature(url: str, form: Iterable[tuple[str, str]] = (), token: str = TOKEN) -> str:
-    """The signature of a request, by the letter of Twilio's description."""
+    """The signature of a request, made as Twilio's documentation says."""
     text = url + "".join(name + value for name, value in sorted(set(form)))
     digest = hmac.new(token.encode(), text.encode(), hashlib.sha1).digest()
     return base64.b64encode(digest).decode()
@@ -79,7 +79,7 @@ def request(
     content_type: str | None = FORM,
     signed: str | None = None,
 ) -> WebhookRequest:
-    """A request of Twilio's; `signed` is its signature header, correct where none is given."""
+    """A request of Twilio; `signed` is its signature header, by default the correct one."""
     form = list(form)
     headers = {"x-twilio-signature": signature(url, form) if signed is None else signed}
     if content_type is not None:

@@ -1,4 +1,4 @@
-"""Stories for the tests: a message as its row is, with what happened to it."""
+"""Makes stories for the tests: the row of a message, with what happened to it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def ago(**length: float) -> datetime:
 
 
 def message(channel: str = "sms", **columns: Any) -> dict[str, Any]:
-    """A row of messages, ours unless it is said to be inbound."""
+    """A row of `messages`, outbound unless `direction` is inbound."""
     theirs = ADDRESSES.get(channel, "+447700900123")
     ours = "desk@clinic.example" if channel == "email" else "+15551230001"
     is_inbound = columns.get("direction") == "inbound"
@@ -57,18 +57,18 @@ def event(
 
 
 def queued(**more: Any) -> Queued:
-    """A place in the queue: due at this moment, nothing tried yet."""
+    """A place in the queue: due now, without attempts."""
     due: dict[str, Any] = {"phase": "send", "run_at": NOW, "attempts": 0, "refusals": 0}
     return Queued(**due | more)
 
 
 def story(channel: str = "sms", provider: str | None = "twilio", **more: Any) -> Story:
-    """A story of a message with these columns, `about` being what else is known."""
+    """The story of a message with these columns; `about` has its other fields."""
     about = more.pop("about", {})
     return Story(message=message(channel, **more), now=NOW, provider=provider, **about)
 
 
 def said(*given: Any, **more: Any) -> tuple[str, str | None]:
-    """Summary and advice of a story."""
+    """The summary and advice of a story."""
     found = explain(story(*given, **more))
     return found.summary, found.advice
