@@ -79,7 +79,7 @@ class Loading:
     watch: Watch
 
     def finish(self, look: Callable[[], None] | None = None) -> tuple[Outcome, Cost]:
-        """Wait until it is over, and `look` every second meanwhile.
+        """Wait until it is over, and call `look` every second.
 
         Raises `NotMeasuredError` if an answer was wrong.
         """

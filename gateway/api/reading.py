@@ -79,7 +79,7 @@ def _files(files: object, places: Sequence[tuple[int | str, ...]]) -> list[Any]:
 def _steps(
     given: dict[str, Any], places: Sequence[tuple[int | str, ...]], nobodys: str
 ) -> list[Any]:
-    """The steps that can be read, and in place of each of the others a valid one."""
+    """The steps that can be read, and in place of the others one that uses all that a step may."""
     steps = given.get("fallback")
     stand_in = {"channel": Channel.EMAIL, "template": nobodys, "after": 0}
     unread = _unread_steps(given, places)

@@ -44,7 +44,10 @@ def without_nul(value: str) -> str:
 
 
 def moment(value: object) -> datetime:
-    """A time as in RFC 3339 (https://www.rfc-editor.org/rfc/rfc3339#section-5.6), as UTC."""
+    """A time of RFC 3339 (https://www.rfc-editor.org/rfc/rfc3339#section-5.6), as UTC.
+
+    Raises `ValueError` for another text, and for a time outside of the calendar.
+    """
     if not isinstance(value, str) or _RFC_3339.fullmatch(value) is None:
         raise ValueError("must be an RFC 3339 time with its offset, such as 2030-01-31T09:30:00Z")
     try:

@@ -1,4 +1,4 @@
-"""What became of a message, in plain words."""
+"""The explanation of a message in plain words."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ _NO_ADVERTISING = (
     "Do not send it again within a day. If it is no advertising, use a utility template or another "
     "channel."
 )
-# Meta stops only advertising, but it cannot be told of every template whether it is advertising.
+# Meta stops only advertising, but not every template says whether it is advertising.
 _STOPPED = (
     "Respect it: this person gets nothing more on WhatsApp until they want offers again in "
     "WhatsApp itself, or an owner or admin takes the address off the list of suppressed ones."

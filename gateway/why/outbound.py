@@ -175,7 +175,7 @@ def _refused_for_now(story: Story, queued: Queued, refusal: Row, zone: tzinfo) -
 
 
 def _unknown(story: Story, zone: tzinfo) -> Said:
-    if story.message["external_id"] is not None:  # so the provider has it, by a report of a delay
+    if story.message["external_id"] is not None:  # so a report came, of a delay for example
         return arrived.sent(story, what(story), zone)
     queued, who = story.queued, story.who
     lost = f"It is not known whether {who} took {_this(story)}: the answer was lost on the way."

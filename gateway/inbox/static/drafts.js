@@ -61,7 +61,7 @@
   const middle = document.querySelector("[data-conversation]");
   const composer = () => document.getElementById("composer");
   let here = middle?.dataset.conversation;
-  const merges = [];  // they wait while a form is busy: a draft put into it would be lost, or sent
+  const merges = [];  // they wait while the form is busy: a draft put into it would be lost, or sent
   function join() {
     if (composer()?.hasAttribute("aria-busy")) return;
     for (const { was, conversation } of merges.splice(0)) {
@@ -95,8 +95,8 @@
     sessionStorage.removeItem(draft());
   }
 
-  // Fields that were left as offered are not restored: something else may be offered by now. Nor is the
-  // zone without a time.
+  // Fields that were left as offered are not restored: something else may be offered by now. The zone is
+  // restored only with a time.
   function chosen(kept) {
     for (const name of ["to", "from", "subject"]) {
       if (kept[name] === kept[`offered.${name}`]) delete kept[name];

@@ -22,7 +22,7 @@
 
   // A notice of an error is closed by its button, or with Escape.
   const problem = document.getElementById("problem");
-  const failed = new Set();  // whose last request failed
+  const failed = new Set();  // elements whose last request failed
   function close() {
     problem.replaceChildren();
     failed.clear();
@@ -58,7 +58,7 @@
     body.setAttribute("hx-headers", headers);
     const token = JSON.parse(headers)["X-CSRF-Token"];
     for (const field of document.querySelectorAll('input[name="csrf"]')) field.value = token;
-    if (older) older.removeAttribute("data-older");  // it stays: it says to try again, which works now
+    if (older) older.removeAttribute("data-older");  // the notice stays: it says to try again, which works now
     else close();
     document.dispatchEvent(new Event("renewed"));
   }

@@ -21,7 +21,7 @@
   const isAtEnd = () => scroll && scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 120;
   const toEnd = () => { if (scroll) scroll.scrollTop = scroll.scrollHeight; };
 
-  // The newest message on the page: the server marks nothing as read, and closes nothing, beyond it.
+  // The newest message on the page: later ones are not marked as read, and keep a conversation open.
   const seen = () => [...messages.querySelectorAll("li.message")].pop()?.id.slice(2) ?? "";
 
   function noteSeen() {
@@ -57,8 +57,8 @@
     new ResizeObserver(() => { if (follows) toEnd(); }).observe(scroll);
     toEnd();
   }
-  // A button says that there are new messages below to somebody who has scrolled up; they are unread
-  // until then. If later messages are not on the page (`isPast`), it is a link to them.
+  // If somebody has scrolled up, a button tells of new messages below, which stay unread until they are
+  // reached. If later messages are not on the page (`isPast`), it is a link to them.
   const below = document.getElementById("below");
   const isPast = () => middle?.dataset.past !== undefined;
   below?.addEventListener("click", () => { if (!isPast()) { toEnd(); scroll.focus({ preventScroll: true }); } });
