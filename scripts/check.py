@@ -27,8 +27,8 @@ from types import FrameType
 
 ROOT = Path(__file__).resolve().parent.parent
 POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
-ROOM = 4 * 2**30  # bytes that the tests' databases surely find room in
-# Two more than there are processors: while some tests wait, others use the processors.
+ROOM = 4 * 2**30  # bytes: surely enough for the tests' databases
+# Two more than there are processors, because some tests only wait.
 JOBS = (os.cpu_count() or 1) + 2
 PATIENCE = 30.0  # seconds for the tests to tidy up after an interrupt
 
@@ -37,10 +37,10 @@ sys.path.insert(0, str(ROOT))
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """One run of the steps: how many tests side by side, and where things are kept.
+    """One run of the steps: how many tests run side by side, and its folders.
 
-    Coverage in a folder of its own: two runs in one checkout would take each other's. The tests'
-    databases in a quick one.
+    `kept` is for coverage, so that two runs in one checkout do not mix theirs; `quick` is for the
+    tests' databases.
     """
 
     jobs: int
@@ -53,7 +53,7 @@ class StepFailedError(Exception):
 
 
 class Terminated(KeyboardInterrupt):
-    """Told to end by SIGTERM: what was started has to be told too."""
+    """Ended by SIGTERM, which must be passed on to the running command."""
 
 
 def format_(_: Run) -> None:
@@ -96,7 +96,7 @@ def coverage(run: Run) -> None:
     if not measured.exists():
         raise StepFailedError("nothing was measured: run the step 'tests' with it")
     report = json.loads(measured.read_text(encoding="utf-8"))
-    # coverage's own table would be a second analysis of every file
+    # Not coverage's own table, which would need a second analysis of every file.
     for name, file in sorted(report["files"].items()):
         if file["missing_lines"] or file["missing_branches"]:
             print(f"{file['summary']['percent_covered']:5.1f} %  {name}")
@@ -149,7 +149,7 @@ def main() -> int:
         parser.error(f"there is no step {unknown[0]!r}; there are: {', '.join(STEPS)}")
     _need_tools()
     signal.signal(signal.SIGTERM, _terminate)
-    # A shell's background job begins with SIGINT ignored, and would hand that down to the tests.
+    # Background jobs of a shell start with SIGINT ignored, which the tests would inherit.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     chosen = [name for name in STEPS if not given.steps or name in given.steps]
     begun = time.monotonic()
@@ -172,22 +172,22 @@ def main() -> int:
 
 
 def _pytest(run: Run) -> tuple[str, ...]:
-    # Who has nothing left takes over from who has: tests take from milliseconds to a minute.
+    # Idle workers take over tests of others: tests take from milliseconds to a minute.
     side_by_side = ("-n", str(run.jobs), "--dist", "worksteal")
     return "pytest", "-q", *side_by_side, f"--basetemp={run.kept / 'pytest'}"
 
 
 @contextmanager
 def _compiling_tests(steps: Sequence[str]) -> Iterator[None]:
-    """Meanwhile have the tests compiled, on a processor that the steps before them leave free.
+    """Compile the tests during the steps before them, on a processor that these leave free.
 
-    Where nothing is compiled yet, as in CI, each of the workers would compile all of them.
+    If nothing is compiled yet, as in CI, each of the test workers would compile all tests.
     """
     if "tests" not in steps[1:]:
         yield
         return
     words = [sys.executable, "-m", "pytest", "--collect-only", "-q"]
-    quiet = subprocess.DEVNULL  # what is wrong with a test, the tests say
+    quiet = subprocess.DEVNULL  # errors will be reported when the tests run
     with subprocess.Popen(
         words, cwd=ROOT, env=_environment(), stdin=quiet, stdout=quiet, stderr=quiet
     ) as process:
@@ -198,7 +198,7 @@ def _compiling_tests(steps: Sequence[str]) -> Iterator[None]:
 
 
 def _quick_folder() -> str:
-    """A folder in memory, where databases are made ten times as fast; else the usual one."""
+    """A folder in memory, where databases are made ten times as fast, or else the usual one."""
     memory = "/dev/shm"  # noqa: S108 - everything in it is made by mkdtemp
     usable = sys.platform == "linux" and os.access(memory, os.W_OK)
     if usable and "TMPDIR" not in os.environ:
@@ -209,7 +209,7 @@ def _quick_folder() -> str:
 
 
 def _need_tools() -> None:
-    """Go on in the checkout's environment where this Python has no tools; or say how to get one."""
+    """If this Python lacks the tools, start again in the checkout's environment, or explain."""
     if all(importlib.util.find_spec(name) for name in ("ruff", "mypy", "pytest", "gateway")):
         return
     own = ROOT / ".venv" / "bin" / "python"
@@ -226,10 +226,10 @@ def _do(module: str, *words: str, **environment: str) -> None:
 
 
 def _environment(**changes: str) -> dict[str, str]:
-    """What a command knows; an empty value takes a variable away.
+    """The environment of a command; an empty value removes a variable.
 
-    Compiled modules are kept, whatever a container's image says: hundreds of processes start here,
-    and each would compile them anew, which takes as long as most of them live.
+    Compiled modules are kept, whatever a container's image says: otherwise each of hundreds of
+    processes would compile them again, which takes as long as most of them run.
     """
     changed = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", **changes}
     return {name: value for name, value in changed.items() if value}

@@ -1,10 +1,10 @@
-"""What runs once more, on another PostgreSQL: a list of files, and a pytest plugin for them.
+"""The tests that also run on another PostgreSQL: a list of files, and a pytest plugin for them.
 
-The rule: what is about PostgreSQL itself runs whole, with all its cases: the schema, plans, odd
-values, the order of rows. Of the rest, only files that between them run every statement of the
-gateway, those in its functions included; and of a test with many cases the first, which runs the
-same statements as the others. A block of `sql/queries` that none of them runs is at least planned
-there, as those who run it: `test_service_queries.py` plans each.
+The rule: tests of PostgreSQL itself run with all their cases: the schema, plans, odd values, the
+order of rows. Of the rest only those files run that together execute every statement of the
+gateway, including those in its functions; and of a test with many cases the first, which executes
+the same statements as the others. A block of `sql/queries` that none of them executes is at least
+planned, with the roles that use it: `test_service_queries.py` plans every block.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ WHOLE = (
     "tests/service/test_service_search.py",
     "tests/service/test_service_transactions.py",
 )
-# Locks and who waits for them, what others' triggers do, dumps, a standby; then one file after the
-# other that runs a statement which none before it does.
+# Files about locks, triggers of other programs, dumps and a standby; then files each of which
+# executes a statement that none before it does.
 FIRST_CASES = (
     "tests/docs/test_docs_backups.py",
     "tests/inbox/test_inbox_isolation.py",
@@ -69,7 +69,7 @@ def kept(items: Iterable[pytest.Item]) -> list[pytest.Item]:
     """The tests that are worth a run on another server, in their order."""
     found, known = [], set()
     for item in items:
-        # it asks for the server itself, or through other fixtures
+        # It uses the server, directly or through other fixtures.
         if "server_dsn" not in getattr(item, "fixturenames", ()):
             continue
         test = item.nodeid.partition("[")[0]
@@ -81,7 +81,7 @@ def kept(items: Iterable[pytest.Item]) -> list[pytest.Item]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the others."""
+    """Deselect the other tests."""
     found = kept(items)
     stays = {id(item) for item in found}
     config.hook.pytest_deselected(items=[item for item in items if id(item) not in stays])

@@ -1,8 +1,8 @@
 """One PostgreSQL for the whole test run, a fresh database for each test that asks for one.
 
 The server is the embedded one, started by the first test that needs it and shared by all xdist
-workers; with DATABASE_URL in the environment it is that one (a superuser's DSN). It goes with the
-last process that uses it, also when pytest is killed.
+workers; or that of DATABASE_URL (a superuser's DSN), if set. The embedded one ends with the last
+process that uses it, even if pytest is killed.
 """
 
 import asyncio
@@ -33,10 +33,10 @@ from gateway.embedded.server import EmbeddedServer
 SETTINGS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off")
 PREFIX = "gateway-tests-"
 pytest_plugins = ("tests.measured",)
-# Minutes of waiting for what others hold, in which the processors are free.
+# Tests that wait for minutes for locks, while the processors are free.
 WAITING = ("tests/service/test_service_hindrances.py", "tests/service/test_service_held.py")
-# No example is wrong because the machine had something else to do; all else is as the default is,
-# which in CI has the same examples each time.
+# No example fails because the machine is busy. The rest is the default, which has the same examples
+# each time in CI.
 hypothesis.settings.register_profile(
     "patient",
     hypothesis.settings(),
@@ -44,7 +44,7 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("patient")
-# As it comes, structlog draws each traceback with all local values, which takes half a second.
+# By default structlog prints tracebacks with all local variables, which takes half a second each.
 structlog.configure(
     processors=[
         *structlog.get_config()["processors"][:-1],
@@ -57,7 +57,7 @@ RUN_LOCK = pytest.StashKey[AbstractContextManager[None]]()
 
 
 class Shared(NamedTuple):
-    """A database that others are copied from, and what was said by what has filled it."""
+    """A database that others are copied from, and the text that its `fill` has returned."""
 
     name: str
     said: str
@@ -69,8 +69,8 @@ MakeShared = Callable[[str, str, Callable[[str], Coroutine[Any, Any, str]]], Sha
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the run's folder in the controller; its workers find it in their environment.
 
-    Garbage is collected as seldom as in the gateway's own processes: by Python's own measure it
-    takes a tenth of what the tests do in Python.
+    Garbage is collected as rarely as in the gateway's own processes: with Python's defaults it
+    takes a tenth of the time that the tests spend in Python.
     """
     gc.set_threshold(20_000, 20, 20)
     if not hasattr(config, "workerinput"):
@@ -78,32 +78,32 @@ def pytest_configure(config: pytest.Config) -> None:
         run = os.environ["GATEWAY_TEST_RUN"] = tempfile.mkdtemp(prefix=PREFIX)
         config.stash[RUN_LOCK] = _only_one(Path(run) / "run.lock")
         config.stash[RUN_LOCK].__enter__()
-        # Out of the way of the code under test, which must take what the test gives it.
+        # Removed, because the code under test must use only what the test passes to it.
         os.environ["GATEWAY_TEST_SERVER"] = os.environ.pop("DATABASE_URL", "")
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Run tests on the event loop that web and worker run on: what it does first differs."""
+    """Run tests on the event loop of web and worker: it orders callbacks differently."""
     return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what waits, so that others have work meanwhile: in the end all would wait."""
+    """Begin with the tests that wait, so that others run at the same time."""
     items.sort(key=lambda item: not item.nodeid.startswith(WAITING))
 
 
 def pytest_collection_finish() -> None:
-    """Leave five thousand tests out of every collection of garbage from here on.
+    """Exclude the five thousand tests from garbage collections from here on.
 
-    To walk them takes as long as what a test may take that measures how long the loop stood still.
+    Visiting them would block the event loop for as long as tests of blocking allow.
     """
     gc.collect()
     gc.freeze()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Remove what the run has made; all its workers have ended."""
+    """Remove everything that the run has made; all its workers have ended."""
     if not hasattr(config, "workerinput"):
         run = Path(os.environ["GATEWAY_TEST_RUN"])
         external = os.environ["GATEWAY_TEST_SERVER"]
@@ -117,7 +117,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def dsn_for(server_dsn: str, database: str) -> str:
-    """The same server, another database."""
+    """The DSN of another database on the same server."""
     return urlunsplit(urlsplit(server_dsn)._replace(path=f"/{database}"))
 
 
@@ -142,7 +142,7 @@ class _Admin:
         self._loop.close()
 
     def wait(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """What a coroutine returns that is run in the thread."""
+        """Run a coroutine in the thread; returns its result."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(120)
 
     def run(self, statement: str) -> None:
@@ -171,10 +171,10 @@ def _admin(server_dsn: str) -> Iterator[_Admin]:
 
 @pytest.fixture(scope="session")
 def make_shared(_admin: _Admin) -> MakeShared:
-    """A function that has a database for the whole run to copy from, made by the first who asks.
+    """A function that makes a database for the whole run, to be copied; the first call fills it.
 
-    From its kind, the template that it begins as, and what fills it, to its name and what was said
-    by what has filled it. Nobody is connected to it.
+    Its arguments are a kind, the template to start from, and the coroutine function that fills it.
+    It returns the name, and the text that filling it returned. Nobody is connected to the database.
     """
 
     def make(kind: str, template: str, fill: Callable[[str], Coroutine[Any, Any, str]]) -> Shared:
@@ -206,12 +206,12 @@ def template(make_shared: MakeShared) -> str:
 
 @pytest.fixture
 def make_database(_admin: _Admin) -> Iterator[Callable[[str], str]]:
-    """A function from the name of a template to the DSN of a new database; dropped afterwards."""
+    """A function that makes a new database from a template, and returns its DSN; dropped later."""
     names: list[str] = []
 
     def make(template: str = "template0") -> str:
         names.append(f"test_{uuid.uuid4().hex[:16]}")
-        # file_copy: 29 ms for the migrated template, wal_log 43.
+        # For the migrated template, file_copy takes 29 ms and wal_log 43.
         _admin.run(f'CREATE DATABASE "{names[-1]}" TEMPLATE "{template}" STRATEGY file_copy')
         return dsn_for(_admin.dsn, names[-1])
 
@@ -239,14 +239,14 @@ def _shared(kind: str) -> str:
 
 @contextmanager
 def _only_one(path: Path) -> Iterator[None]:
-    """Hold a lock that no other process holds."""
+    """Hold an exclusive lock."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def _wait_for_holder(run: Path) -> None:
-    """Wait until the server of a run has ended, which is a second after its last user at most."""
+    """Wait until the server of a run has ended: at most a second after its last user."""
     lock = run / "holder.lock"
     deadline = time.monotonic() + 10
     while lock.exists() and not _is_free(lock) and time.monotonic() < deadline:
@@ -272,6 +272,6 @@ def _remove_old_runs() -> None:
 
 @pytest.fixture
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    """The one session that everything goes out on."""
+    """The HTTP session for all requests of a test."""
     async with aiohttp.ClientSession() as session:
         yield session

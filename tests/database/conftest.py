@@ -1,4 +1,4 @@
-"""What the database tests share: connections, and dumps that can be compared."""
+"""For the database tests: connections, filled databases, and dumps that can be compared."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ async def _dump(dsn: str, *options: str) -> str:
     )
     out, _ = await process.communicate()
     assert process.returncode == 0
-    return re.sub(r"\\(un)?restrict .*\n", "", out.decode())  # a random word of each dump
+    return re.sub(r"\\(un)?restrict .*\n", "", out.decode())  # these lines have a random word
 
 
 @pytest.fixture
 def dump() -> Callable[..., Awaitable[str]]:
-    """A function from a DSN and options to what pg_dump says."""
+    """A function that returns the output of pg_dump for a DSN and options."""
     return _dump
 
 
 @pytest.fixture
 async def connect() -> AsyncIterator[Callable[[str], Awaitable[Connection]]]:
-    """A function from a DSN to a connection that is closed at the end."""
+    """A function that opens a connection to a DSN; it is closed at the end."""
     opened: list[Connection] = []
 
     async def open_one(dsn: str) -> Connection:
@@ -52,8 +52,8 @@ async def connect() -> AsyncIterator[Callable[[str], Awaitable[Connection]]]:
 
 @pytest.fixture(scope="session")
 def make_filled(make_shared: MakeShared, template: str) -> MakeFilled:
-    """A function from a name and statements to a database to copy from, which they have filled once
-    for the whole run: to copy one takes a thirtieth of what it takes to fill it."""
+    """A function that fills a database with statements, once for the whole run, and returns its
+    name, to be copied: that takes a thirtieth of the time of filling."""
 
     def make(kind: str, *statements: str) -> str:
         async def fill(dsn: str) -> str:

@@ -1,5 +1,4 @@
-"""A gateway on a real port, over a fresh database, with two organizations that know nothing of
-each other."""
+"""A gateway on a real port, with a fresh database and two separate organizations."""
 
 from __future__ import annotations
 
@@ -44,7 +43,7 @@ AUTH_TOKEN = "0123456789abcdef0123456789abcdef"
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What came back."""
+    """An answer of the gateway."""
 
     status: int
     body: Any
@@ -69,12 +68,12 @@ class Tenant:
 
     @cached_property
     def owner(self) -> str:
-        """A JWT of the owner, as Supabase makes it when it is first asked for."""
+        """A JWT of the owner, like Supabase's; made when it is first used."""
         return token(self.owner_id)
 
     @cached_property
     def member(self) -> str:
-        """A JWT of a member of staff who is no more than that."""
+        """A JWT of a member of staff who is neither owner nor admin."""
         return token(self.member_id)
 
 
@@ -83,7 +82,7 @@ Tenants = tuple[Tenant, Tenant]
 
 @dataclass(frozen=True, kw_only=True)
 class Gateway:
-    """The gateway as its callers see it, and the database behind it."""
+    """The gateway as its callers see it, and its database."""
 
     url: str
     http: aiohttp.ClientSession
@@ -95,7 +94,7 @@ class Gateway:
     async def ask(
         self, method: str, path: str, body: Any = None, *, key: str | None = None, **more: Any
     ) -> Answer:
-        """One request, as tenant A's API key unless another is named; "" sends none."""
+        """Make a request with tenant A's API key, or with `key`; an empty one sends none."""
         headers = dict(more.pop("headers", {}))
         token = self.a.key if key is None else key
         if token:
@@ -119,7 +118,7 @@ class Gateway:
 
 
 def token(auth_id: UUID | str, secret: str = SECRET, **claims: Any) -> str:
-    """A Supabase JWT; a claim of None is left out."""
+    """A Supabase JWT; a claim that is None is left out."""
     all_claims = {
         "sub": str(auth_id),
         "aud": "authenticated",
@@ -133,7 +132,7 @@ def token(auth_id: UUID | str, secret: str = SECRET, **claims: Any) -> str:
 async def make_tenant(
     database: Database, vault: Vault, name: str, sender: str, country: str | None = None
 ) -> Tenant:
-    """An organization that can send."""
+    """Make an organization that can send."""
     organization_id = await setup.create_organization(database, name, country=country)
     live = await setup.create_key(database, organization_id, "live", is_test=False)
     test = await setup.create_key(database, organization_id, "test", is_test=True)
@@ -159,14 +158,14 @@ async def make_tenant(
 
 
 def files_of(gateway: Gateway, downloader: Downloader | None = None) -> Files:
-    """What keeps the files of this gateway, for a worker of a test's own."""
+    """The file store of this gateway, for a worker that a test makes."""
     vault = Vault(gateway.settings.gateway_secret_keys)
     store = open_store(None, gateway.settings.gateway_data)
     return Files(gateway.database, store, MediaLinks(vault, PUBLIC), downloader or Downloader())
 
 
 async def make_tenants(dsn: str, keys: tuple[bytes, ...]) -> Tenants:
-    """Tenants A (in Great Britain) and B."""
+    """Make the tenants A (in Great Britain) and B."""
     database, vault = await Database.connect(dsn), Vault(keys)
     try:
         return (
@@ -179,7 +178,7 @@ async def make_tenants(dsn: str, keys: tuple[bytes, ...]) -> Tenants:
 
 @pytest.fixture(scope="session")
 def tenants(make_shared: MakeShared, template: str) -> Shared:
-    """A database with the tenants of `gateway`, and what they are."""
+    """A database with the tenants of `gateway`, and the tenants as JSON."""
 
     async def made(dsn: str) -> str:
         return orjson.dumps(await make_tenants(dsn, KEYS)).decode()
@@ -188,7 +187,7 @@ def tenants(make_shared: MakeShared, template: str) -> Shared:
 
 
 def tenants_of(made: Shared) -> Tenants:
-    """Tenants A and B as they are in the database that was made for all."""
+    """Tenants A and B, read from the JSON of the shared database."""
     told: list[dict[str, Any]] = orjson.loads(made.said)
     for each in told:
         each |= {name: UUID(of) for name, of in each.items() if name.endswith("_id")}
@@ -200,9 +199,9 @@ def tenants_of(made: Shared) -> Tenants:
 def database(
     request: pytest.FixtureRequest, make_database: Callable[[str], str], template: str
 ) -> str:
-    """The DSN of a new database; where a test has a gateway, its tenants are there.
+    """The DSN of a new database; if a test has a gateway, with its tenants.
 
-    To copy them takes nothing, to make them a third of what the test of one request does.
+    Copying them takes no time; making them would take a third of the time of a test of one request.
     """
     if {"gateway", "stage"} & set(request.fixturenames):
         template = request.getfixturevalue("tenants").name
@@ -211,14 +210,14 @@ def database(
 
 @cache
 def common_settings() -> Settings:
-    """What the settings of every gateway say. Made once: to make settings, which reads the
-    environment, takes a third of what it takes to make the gateway."""
+    """The settings that all gateways share. Made once, because that reads the environment, which
+    takes a third of the time of making the gateway."""
     return Settings(public_url=PUBLIC, gateway_secret_keys=KEYS, supabase_jwt_secret=SECRET)
 
 
 @pytest.fixture
 def settings(database: str, tmp_path: Path) -> Settings:
-    """Settings of a gateway behind a proxy that strips a prefix."""
+    """Settings of a gateway behind a proxy that strips a path prefix."""
     own = {"database_url": database, "gateway_data": tmp_path}
     return common_settings().model_copy(update=own)
 
@@ -233,7 +232,7 @@ async def gateway(settings: Settings, tenants: Shared) -> AsyncIterator[Gateway]
 
 @asynccontextmanager
 async def running(settings: Settings, dsn: str, tenants: Tenants) -> AsyncIterator[Gateway]:
-    """A gateway of these settings with its two tenants; the test itself goes to `dsn`."""
+    """Run a gateway with these settings and two tenants; the test itself connects to `dsn`."""
     a, b = tenants
     database = await Database.connect(dsn)
     try:
@@ -255,7 +254,7 @@ async def running(settings: Settings, dsn: str, tenants: Tenants) -> AsyncIterat
 
 @pytest.fixture
 async def owner(gateway: Gateway) -> AsyncIterator[Connection]:
-    """A connection that may do everything: it loses rows, ages them, changes tables."""
+    """A superuser's connection, to delete rows, make them older, or change tables."""
     connection = await asyncpg.connect(str(gateway.settings.database_url))
     yield connection
     await connection.close()
@@ -266,7 +265,7 @@ Ask = Callable[..., Awaitable[Answer]]
 
 @pytest.fixture
 def ask(gateway: Gateway) -> Ask:
-    """Ask the gateway, as tenant A."""
+    """Make a request to the gateway, as tenant A."""
     return gateway.ask
 
 
