@@ -87,7 +87,7 @@
 
   function keep() {
     const now = Object.fromEntries(fields().map(({ name, value }) => [name, value]));
-    const before = waiting(here);  // the form came anew, say of another channel, with the same text
+    const before = waiting(here);  // the form may have been replaced, with the same text
     if (before?.begun && `${texts(before)}` === `${texts(now)}`) now.begun = before.begun;
     try {
       if (isWritten()) return sessionStorage.setItem(draft(), JSON.stringify(now));
