@@ -137,11 +137,8 @@ class Dispatching:
         return True
 
     async def give_back(self, turns: Sequence[Turn]) -> None:
-        """Return entries that were not begun.
-
-        Entries taken over from a dead worker stay leased, so that the next claim sees that they
-        were.
-        """
+        """Return entries that were not begun. What a dead worker had stays leased, so that the next
+        claim sees that it was."""
         own = [turn.claimed for turn in turns if not turn.claimed.was_leased]
         await self._outcomes.not_begun(own)
 
