@@ -87,10 +87,25 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
     return {"uvloop": uvloop.new_event_loop}
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(trylast=True)  # when it is known which tests run
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests that wait, so that others run at the same time."""
-    items.sort(key=lambda item: not item.nodeid.startswith(WAITING))
+    """Let each worker begin with a part of the tests that wait, so that none is left with them all.
+
+    pytest-xdist's `worksteal` gives each worker a block of the list.
+    """
+    waiting = [item for item in items if item.nodeid.startswith(WAITING)]
+    others = [item for item in items if not item.nodeid.startswith(WAITING)]
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    items[:] = [
+        item
+        for n in range(workers)
+        for some in (waiting, others)
+        for item in _part(some, n, workers)
+    ]
+
+
+def _part(items: list[pytest.Item], n: int, of: int) -> list[pytest.Item]:
+    return items[len(items) * n // of : len(items) * (n + 1) // of]
 
 
 def pytest_collection_finish() -> None:
