@@ -155,8 +155,12 @@ def _check_text(
 def _check_template(template: ProviderTemplate) -> None:
     wrong: list[ContentError] = []
     for check in (
-        *(_check_sid, _check_name, _check_language),
-        *(_check_names, _check_values, _check_components),
+        _check_sid,
+        _check_name,
+        _check_language,
+        _check_names,
+        _check_values,
+        _check_components,
     ):
         tried(wrong, check, template)
     raise_all(wrong)
