@@ -7,7 +7,6 @@ retried and no redirect is followed: a second POST would be a second message.
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import aiohttp
 from yarl import URL
 
 from channels.errors import AnswerLost, CutOff, RefusedForNow
+from channels.json_text import load
 from channels.leaving import Body, seconds_more
 
 ANSWER_BYTES = 8 * 2**20
@@ -53,11 +53,11 @@ class Answer:
     headers: Mapping[str, str]
 
 
-def json_object(text: str | bytes) -> dict[str, Any]:
+def json_object(text: str) -> dict[str, Any]:
     """The JSON object that a provider answered; {} for anything else."""
     try:
-        payload = json.loads(text)
-    except (ValueError, RecursionError):
+        payload = load(text)
+    except ValueError:
         return {}
     return payload if isinstance(payload, dict) else {}
 

@@ -14,13 +14,13 @@ from __future__ import annotations
 import hmac
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from email.utils import parseaddr
 from hashlib import sha256
 from typing import Any, Final
 
 from channels.model import Account, Channel, Status
 from webhooks import mailgun_mail
 from webhooks.forms import Form, read_form
+from webhooks.mail.letter import mailboxes
 from webhooks.model import (
     ConsentChange,
     InvalidSignature,
@@ -189,7 +189,9 @@ def _events(given: Mapping[str, Any]) -> Iterator[WebhookEvent]:
     name = word(given.get("event"), 64).lower()
     headers = members(members(given.get("message")).get("headers"))
     # A rejection names its recipient only in the header of the mail.
-    address = word(given.get("recipient"), 320) or parseaddr(word(headers.get("to")))[1]
+    address = word(given.get("recipient"), 320) or "".join(
+        mailboxes([word(headers.get("to"))], most=1)
+    )
     told = _detail({**given, "recipient": address})
     flags = members(given.get("flags"))
     if not name or name == "stored" or flags.get("is-routed") is True:

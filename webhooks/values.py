@@ -16,6 +16,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs
 from uuid import UUID
 
+from channels.json_text import load
 from webhooks.model import Unreadable
 
 DETAILS: Final = 40
@@ -60,8 +61,8 @@ def read_json(body: bytes) -> object:
     """
     text = body.decode("utf-8-sig", errors="replace")
     try:
-        return json.loads(text, parse_int=_integer, parse_float=_fraction, parse_constant=str)
-    except (ValueError, RecursionError) as error:
+        return load(text, parse_int=_integer, parse_float=_fraction, parse_constant=str)
+    except ValueError as error:
         raise Unreadable("The body is not JSON.") from error
 
 
@@ -188,8 +189,4 @@ def _bounded(value: object) -> object:
         return _bounded_text(value, DETAIL_CHARACTERS)
     if isinstance(value, (int, float)):  # a bool is an int
         return value
-    try:
-        text = json.dumps(value, ensure_ascii=False)
-    except RecursionError:
-        text = "..."
-    return stored(text[:DETAIL_CHARACTERS])
+    return stored(json.dumps(value, ensure_ascii=False)[:DETAIL_CHARACTERS])

@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from channels import credentials, email
 from channels.errors import AnswerLost, CannotAsk, Refused, RefusedForNow
 from channels.http import LONGEST_WAIT, Answer, Limits, ask, parse_date, retry_after, words_of
+from channels.json_text import load
 from channels.leaving import built
 from channels.model import Account, Attachment, Channel, Outbound, Sent
 
@@ -150,8 +151,8 @@ def read(answer: Answer, outbound: Outbound) -> Sent:
 def _words(text: str) -> str | None:
     """The first message in an error body of SendGrid's own; None if the body is not SendGrid's."""
     try:
-        payload = json.loads(text)
-    except (ValueError, RecursionError):
+        payload = load(text)
+    except ValueError:
         return None
     errors = payload.get("errors") if isinstance(payload, dict) else None
     for error in errors if isinstance(errors, list) else []:

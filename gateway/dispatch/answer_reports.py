@@ -63,7 +63,7 @@ def _read(provider: str, told: Told) -> Sequence[WebhookEvent]:
             body=json.dumps(told.said).encode(),
         )
         return PROVIDERS[provider].webhook.parse(request)
-    except (RecursionError, Unreadable):
+    except Unreadable:
         return ()
     except Exception:  # noqa: BLE001 - if the send were not recorded, it would be repeated
         _log.exception("what an answer says could not be read", provider=provider)

@@ -5,11 +5,12 @@ Magic numbers: https://www.twilio.com/docs/iam/test-credentials#test-sms-message
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+import orjson
 
 from gateway.simulator.callbacks import is_callable_url
 from gateway.simulator.plan import bare
@@ -189,7 +190,7 @@ def _filled(contents: Mapping[str, str], sid: str, variables: str | None) -> str
     """The text of a template; all its variables must be given."""
     if sid not in contents:
         raise ApiError(21655)
-    given: dict[str, object] = json.loads(variables or "{}")
+    given: dict[str, object] = orjson.loads(variables or "{}")
     if not all(given.get(name) for name in _VARIABLE.findall(contents[sid])):
         raise ApiError(21656)
     return _VARIABLE.sub(lambda found: str(given[found[1]]), contents[sid])
@@ -197,8 +198,8 @@ def _filled(contents: Mapping[str, str], sid: str, variables: str | None) -> str
 
 def _is_json_object(text: str) -> bool:
     try:
-        return isinstance(json.loads(text), dict)
-    except ValueError:
+        return isinstance(orjson.loads(text), dict)
+    except orjson.JSONDecodeError:
         return False
 
 

@@ -7,11 +7,12 @@ could not be read, nobody's messages would be sent.
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import orjson
+
+from channels.json_text import DEPTH_AT_MOST, load
 
 if TYPE_CHECKING:
     from gateway.store.database import Direct
@@ -28,8 +29,6 @@ _FIRST = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _LAST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _BEFORE, _BEHIND = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 _EPOCH_DAY = date(2000, 1, 1).toordinal()
-# orjson reads a thousand levels but writes 254; JSON with no more brackets than this is fine.
-_BRACKETS = 254
 
 # Array types of PostgreSQL, whose OIDs never change (pg_type.dat): OID, name, OID of the elements.
 # Otherwise asyncpg would query them on every new connection, in three round trips and 7 ms of the
@@ -95,7 +94,8 @@ def read_json(text: str) -> Any:  # noqa: ANN401 - any JSON
         value = orjson.loads(text)
     except orjson.JSONDecodeError:  # too deep, or a number that no double holds
         return _read_odd(text)
-    if len(text) > _BRACKETS and text.count("[") + text.count("{") > _BRACKETS:
+    # orjson reads a thousand levels, but writes fewer.
+    if len(text) > DEPTH_AT_MOST and text.count("[") + text.count("{") > DEPTH_AT_MOST:
         return _writable(value)
     return value
 
@@ -107,8 +107,8 @@ def as_object(value: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
 
 def _read_odd(text: str) -> Any:  # noqa: ANN401 - any JSON
     try:
-        value = json.loads(text, parse_int=_number, parse_float=_number)
-    except (ValueError, RecursionError):
+        value = load(text, parse_int=_number, parse_float=_number)
+    except ValueError:
         return UNREADABLE
     return _writable(value)
 

@@ -134,6 +134,14 @@ def test_a_delay_is_no_error() -> None:
     assert found.detail["delivery-message"] == "x"
 
 
+def test_a_recipient_that_breaks_the_library() -> None:
+    """A header that Python's library would read without an end does not keep an event away."""
+    headers = {"to": "(" * 1000, "message-id": "a@b"}
+    [found] = mailgun.parse(hook({"event": "failed", "message": {"headers": headers}}))
+    assert isinstance(found, StatusReport)
+    assert (found.external_id, found.status) == ("a@b", Status.FAILED)
+
+
 @pytest.mark.parametrize(
     ("word", "fields", "expected"),
     [

@@ -172,7 +172,7 @@ def _passes(error: object) -> bool:
 
 def may_pass(answer: bytes) -> bool:
     """Whether Meta's error for a file that we fetch is temporary, whatever the HTTP status."""
-    return _passes(json_object(answer).get("error"))
+    return _passes(json_object(answer.decode(errors="replace")).get("error"))
 
 
 def _first(items: object) -> Mapping[str, Any]:
@@ -230,7 +230,7 @@ def file_url(asked: str, answer: bytes) -> str | None:
     """
     if _LOOKED_UP.match(asked) is None:
         return None
-    url = json_object(answer).get("url")
+    url = json_object(answer.decode(errors="replace")).get("url")
     return url if isinstance(url, str) else ""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from twilio.http.response import Response
 
 from channels.errors import AnswerLost, OptedOut, Refused, RefusedForNow
 from channels.http import parse_date, retry_after, words_of
+from channels.json_text import load
 from channels.model import Sent, Told
 from channels.providers.twilio.reasons import OPT_OUTS, RETRYABLE, explain
 
@@ -140,8 +140,8 @@ def _refusal(answer: Response, payload: object) -> Refused | RefusedForNow | Ans
 
 def _payload(answer: Response) -> object:
     try:
-        return json.loads(answer.text)
-    except (ValueError, RecursionError):
+        return load(answer.text)
+    except ValueError:
         return None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from multidict import MultiDict, MultiDictProxy
 
+from channels.json_text import load
 from channels.model import Channel
 from gateway.inbox import forms
 from gateway.inbox.forms import Fields
@@ -139,8 +140,8 @@ def values(form: Fields) -> dict[str, Any]:
 
 def _marks(text: str) -> dict[str, Any]:
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
+        found = load(text)
+    except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -179,8 +180,8 @@ def _whatsapp(form: Fields) -> dict[str, Any]:
         said["variables"] = variables
     if components := forms.text(form, "options.components"):
         try:
-            said["components"] = json.loads(components)
-        except (ValueError, RecursionError):
+            said["components"] = load(components)
+        except ValueError:
             text = "must be a list in JSON, as Meta documents it"
             raise invalid([FieldError("options.components", text)]) from None
     return said
