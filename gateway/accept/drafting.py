@@ -8,7 +8,7 @@ request are reported, not only the first.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -87,13 +87,7 @@ class Drafting:
                 renderer = self._renderer.within(self._rendering, together.owner, used=used)
             draft = await self._read(request, known, now, renderer, together)
             if repeats is not None:
-                said = replace(
-                    draft.parts,
-                    quotes=repeats.quotes,
-                    outside=repeats.outside,
-                    outside_text=repeats.outside_text,
-                )
-                draft = replace(draft, parts=said)
+                draft = _repeating(draft, repeats)
             read.append(request)
             drafts.append(draft)
             if pauses.are_due:
@@ -104,18 +98,11 @@ class Drafting:
                 if pauses.are_due:
                     await pauses.take()
         standings = await self._lookups.standings(caller, read, drafts, known)
-        pauses = Pauses()  # anew: the time spent waiting was no work
         judged = (
             judging.judge(each, draft, how, now)
             for each, draft, how in zip(read, drafts, standings, strict=True)
         )
-        joined: list[Draft] = []
-        for request in requests:
-            first, behind = next(judged), list(islice(judged, len(request.fallback or ())))
-            joined.append(steps.joined(request, first, behind))
-            if pauses.are_due:
-                await pauses.take()
-        return joined
+        return await _joined(requests, judged)
 
     async def _read(
         self,
@@ -168,6 +155,32 @@ async def _sought(requests: Sequence[SendRequest]) -> list[SendRequest]:
         if pauses.are_due:
             await pauses.take()
     return sought
+
+
+def _repeating(draft: Draft, repeats: Parts) -> Draft:
+    """The draft of a retry: it quotes, and says outside WhatsApp's window, what the failed one did.
+
+    No request can say that, so it is not read from one.
+    """
+    said = replace(
+        draft.parts,
+        quotes=repeats.quotes,
+        outside=repeats.outside,
+        outside_text=repeats.outside_text,
+    )
+    return replace(draft, parts=said)
+
+
+async def _joined(requests: Sequence[SendRequest], judged: Iterator[Draft]) -> list[Draft]:
+    """One draft of each request, from the judged ones of the request and of its steps behind it."""
+    pauses = Pauses()
+    joined: list[Draft] = []
+    for request in requests:
+        first, behind = next(judged), list(islice(judged, len(request.fallback or ())))
+        joined.append(steps.joined(request, first, behind))
+        if pauses.are_due:
+            await pauses.take()
+    return joined
 
 
 def _answering(
