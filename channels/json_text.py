@@ -11,8 +11,8 @@ from collections.abc import Callable
 from itertools import accumulate
 from typing import Any, Final
 
-# What orjson can write again.
-DEPTH_AT_MOST: Final = 254
+# Half of the interpreter's limit: the rest is for what has called us, and for finalizers.
+DEPTH_AT_MOST: Final = 500
 
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from channels.json_text import DEPTH_AT_MOST, load
+from channels.json_text import load
 
 if TYPE_CHECKING:
     from gateway.store.database import Direct
@@ -29,6 +29,8 @@ _FIRST = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _LAST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _BEFORE, _BEHIND = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 _EPOCH_DAY = date(2000, 1, 1).toordinal()
+# orjson reads a thousand levels but writes 254; JSON with no more brackets than this is fine.
+_BRACKETS = 254
 
 # Array types of PostgreSQL, whose OIDs never change (pg_type.dat): OID, name, OID of the elements.
 # Otherwise asyncpg would query them on every new connection, in three round trips and 7 ms of the
@@ -94,8 +96,7 @@ def read_json(text: str) -> Any:  # noqa: ANN401 - any JSON
         value = orjson.loads(text)
     except orjson.JSONDecodeError:  # too deep, or a number that no double holds
         return _read_odd(text)
-    # orjson reads a thousand levels, but writes fewer.
-    if len(text) > DEPTH_AT_MOST and text.count("[") + text.count("{") > DEPTH_AT_MOST:
+    if len(text) > _BRACKETS and text.count("[") + text.count("{") > _BRACKETS:
         return _writable(value)
     return value
 
