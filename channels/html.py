@@ -87,7 +87,7 @@ def to_text(source: str, *, with_links: bool = True) -> str:
     starts, ends = ({"a": _start_link}, {"a": _end_link}) if with_links else ({}, {})
     try:
         text = laid_out(source, starts, ends)
-    except (RecursionError, ValueError, TypeError, IndexError, AttributeError):
+    except (ValueError, TypeError, IndexError, AttributeError):
         return _cut(_without_tags(source))  # over budget, or too malformed for the library
     text = _unmarked(LINK.sub(_link, text))
     lines = [line.rstrip() for line in text.replace("\xa0", " ").split("\n")]

@@ -39,6 +39,8 @@ WRITTEN_PER_STEP, COPIED_PER_STEP = 8, 256
 # The most that a style may ask for: the indentation of a list, and one blank line.
 PADDING_AT_MOST, MARGIN_AT_MOST = 4, 1
 IMPORTANT = re.compile(r"!\s{0,9}important", re.IGNORECASE)
+# The library reads what follows "style:" in a style as another style, and so on to its end.
+COLONS = 9
 # Digits of a list item's `value`; all items after it have numbers as long.
 NUMBER_DIGITS = 9
 
@@ -136,7 +138,8 @@ class _Modest(Attribute):  # type: ignore[misc] # the library has no types
         """Apply the attributes of an element, as far as a text can show them."""
         given = dict(attributes)
         if "style" in given:  # the library takes !important for a part of the value
-            given["style"] = IMPORTANT.sub("", given["style"])
+            declarations = IMPORTANT.sub("", given["style"]).split(";")
+            given["style"] = ";".join(each for each in declarations if each.count(":") < COLONS)
         element = super().apply_attributes(given, html_element)
         element.padding_inline = min(max(element.padding_inline, 0), PADDING_AT_MOST)
         element.margin_before = min(element.margin_before, MARGIN_AT_MOST)

@@ -53,6 +53,7 @@ def read_unsigned(text: str) -> None:
         (read_stored, "[" * 1500 + "]" * 1500),
         (lambda text: mailboxes([text]), "(" * 100_000 + "a@b.example"),
         (to_text, "<div>" * 100_000),
+        (to_text, "<p style='" + "style:" * 5000 + "padding-left:9em'>x"),
     ],
 )
 def test_garbage_is_finalized_meanwhile(
