@@ -89,19 +89,18 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
 
 @pytest.hookimpl(trylast=True)  # when it is known which tests run
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let each worker begin with a part of the tests that wait, so that none is left with them all.
+    """Let one worker after the other run its part of the tests that wait, while the rest are busy.
 
     pytest-xdist's `worksteal` gives each worker a block of the list.
     """
     waiting = [item for item in items if item.nodeid.startswith(WAITING)]
     others = [item for item in items if not item.nodeid.startswith(WAITING)]
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    items[:] = [
-        item
-        for n in range(workers)
-        for some in (waiting, others)
-        for item in _part(some, n, workers)
-    ]
+    items.clear()
+    for n in range(workers):
+        block = _part(others, n, workers)
+        first = len(block) * n // workers
+        items += [*block[:first], *_part(waiting, n, workers), *block[first:]]
 
 
 def _part(items: list[pytest.Item], n: int, of: int) -> list[pytest.Item]:
