@@ -5,6 +5,7 @@ SendError
 │   ├── OptedOut     ... because the recipient told the provider to stop
 │   ├── Unreachable  ... because nothing should be sent to the recipient's address
 │   └── NotLookedAt  ... before it looked at the message: says nothing about an earlier request
+│       └── Unwritten  ... we could not even write the request: a defect of ours
 ├── RefusedForNow    the provider did not take it, and says (or implies) to come back later
 │   ├── CutOff       ... because our task was cancelled before the whole request had left
 │   └── Busy         ... because all our connections to the provider are busy: it was not asked
@@ -64,6 +65,13 @@ class Unreachable(Refused):
 
 class NotLookedAt(Refused):
     """The provider refused before it looked at the message: because of the credentials, say."""
+
+
+class Unwritten(NotLookedAt):
+    """We could not write the request, so nothing has left: its cause is a defect of ours."""
+
+    def __init__(self) -> None:
+        super().__init__("The gateway could not put this message together.", code="content")
 
 
 class RefusedForNow(SendError):

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import aiohttp
 
-from channels.errors import CutOff
+from channels.errors import CutOff, SendError, Unwritten
 from channels.moment import Moment
 
 if TYPE_CHECKING:
@@ -34,13 +34,30 @@ _DROP = struct.pack("ii", 1, 0)
 _ESTABLISHED = 1
 
 
+@contextmanager
+def writing() -> Iterator[None]:
+    """Around whatever writes a request: an error that nobody expected becomes `Unwritten`."""
+    try:
+        yield
+    except SendError:
+        raise
+    except Exception as error:
+        raise Unwritten from error
+
+
 async def built(build: Callable[..., T], *given: object) -> T:
     """What `build` makes of a message, in a thread: with files it takes long, and would block the
-    loop. Raises `CutOff` if it is cancelled: nothing has left."""
+    loop. Raises `Unwritten`, and `CutOff` if it is cancelled: nothing has left."""
     try:
-        return await asyncio.to_thread(build, *given)
+        return await asyncio.to_thread(_write, build, *given)
     except asyncio.CancelledError as error:
         raise CutOff from error
+
+
+def _write(build: Callable[..., T], *given: object) -> T:
+    # In the thread: that there is none to be had is no defect of the message.
+    with writing():
+        return build(*given)
 
 
 def seconds_more(size: int) -> float:

@@ -6,15 +6,18 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from uuid import UUID
 
-from channels.errors import OptedOut, Refused, Unreachable
+from channels.errors import OptedOut, Refused, Unreachable, Unwritten
 from channels.model import Channel, Sent, Status
 from gateway import addresses
 from gateway.consent import standing
 from gateway.dispatch.turns import SETTLED
 from gateway.ids import derived_id
+from gateway.observability.logs import logger
 from gateway.store.queue import Claimed
 from gateway.store.reports import Event, event_id
 from gateway.store.suppressions import Statement, Written
+
+_log = logger(__name__)
 
 
 def event_of(
@@ -129,3 +132,10 @@ def ids(claimed: Claimed) -> dict[str, str]:
         "message_id": str(claimed.message_id),
         "organization_id": str(claimed.organization_id),
     }
+
+
+def log_failed(claimed: Claimed, error: Refused) -> None:
+    """Log that a message has failed; if that is a defect of ours, with its traceback."""
+    if isinstance(error, Unwritten):
+        _log.error("a message could not be written", exc_info=error, **ids(claimed))
+    _log.info("message failed", code=error.code, **ids(claimed))

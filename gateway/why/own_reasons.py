@@ -117,7 +117,7 @@ _OWN: Final[dict[str, tuple[str | None, str]]] = {
         "Write the subject anew, on one line, and send it again.",
     ),
     "content": (
-        "The mail could not be put together.",
+        "The gateway could not put this message together. Nothing has left.",
         "Tell an administrator: this is a fault of the gateway itself.",
     ),
     "unreachable": (

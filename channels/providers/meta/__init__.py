@@ -20,6 +20,7 @@ import aiohttp
 from channels import credentials, whatsapp
 from channels.errors import AnswerLost, CannotAsk, OptedOut, Refused, RefusedForNow
 from channels.http import Answer, Limits, ask, json_object, leads_to, retry_after
+from channels.leaving import writing
 from channels.model import Account, Attachment, Channel, Outbound, ProviderTemplate, Sent
 from channels.providers.meta.reasons import OPTED_OUT, RETRYABLE, explain, read_error
 from channels.whatsapp import Kind
@@ -199,13 +200,15 @@ class Meta:
         token, number = held.get("access_token"), held.get("phone_number_id")
         if not (token and number):
             raise Refused("The Meta account's credentials are incomplete.", code="credentials")
+        with writing():
+            body = json.dumps(build(outbound)).encode()
         answer = await ask(
             session,
             "POST",
             f"{(account.api_url or API).rstrip('/')}/{VERSION}/{number}/messages",
             provider="Meta",
             headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
-            body=json.dumps(build(outbound)).encode(),
+            body=body,
             limits=self.limits,
         )
         return read(answer)

@@ -19,7 +19,8 @@ from typing import Final
 import aiohttp
 
 from channels import credentials
-from channels.http import Limits
+from channels.http import Limits, form_body
+from channels.leaving import writing
 from channels.model import Account, Channel, Outbound, Sent
 from channels.providers.twilio import calls, messages
 from channels.providers.twilio.answers import read
@@ -83,9 +84,10 @@ class Twilio:
         callback_url: str,
     ) -> Sent:
         """Hand a message or call to Twilio with one POST; raises a `SendError`."""
-        form = build(account, outbound, callback_url)
+        with writing():
+            body = form_body(build(account, outbound, callback_url))
         name = "Calls" if outbound.channel is Channel.CALL else "Messages"
-        return read(await post(account, session, self.limits, name, form), name.lower())
+        return read(await post(account, session, self.limits, name, body), name.lower())
 
     async def find(
         self,

@@ -85,9 +85,9 @@ async def post(
     session: aiohttp.ClientSession,
     limits: Limits,
     name: str,
-    form: Mapping[str, object],
+    body: bytes,
 ) -> Response:
-    """Twilio's answer, whatever it is, to one POST to a resource; raises a `SendError`."""
+    """Twilio's answer, whatever it is, to one POST of a form; raises a `SendError`."""
     user, password, _ = _login(account)
     authorization = aiohttp.encode_basic_auth(user, password)
     url = (account.api_url or API).rstrip("/") + resource(account, name).removeprefix(API)
@@ -97,7 +97,7 @@ async def post(
         url,
         provider="Twilio",
         headers={**_library_headers(), "Authorization": authorization},
-        body=form_body(form),
+        body=body,
         limits=limits,
     )
     return Response(answer.status, answer.text, answer.headers)
