@@ -148,24 +148,30 @@ def compose(
     attachments: Sequence[Attachment] = (),
     is_html: bool = False,
     is_inlined: bool = False,
+    most: int | None = None,
 ) -> Content:
     """The content of a mail, as text and HTML; raises `ContentError` with everything that is wrong.
 
     `is_html` says that `body` is HTML (a template's content may be either). If one of the two is
     missing, it is derived from the other; a derived text is cut to what may be sent. Styles are
-    inlined into the elements, unless `is_inlined` says that they already are.
+    inlined into the elements, unless `is_inlined` says that they already are. `most` is how many
+    bytes the whole mail may have at its provider, with its files in base64.
     """
     wrong: list[ContentError] = []
     line = tried(wrong, _subject, subject) or ""
     text, markup = tried(wrong, _halves, body, html_body, is_html, is_inlined) or (None, None)
     files = tried(wrong, _attachments, attachments) or ()
     raise_all(wrong)
-    return Content(
+    content = Content(
         subject=line,
         body=text if text is not None else to_text(markup or ""),
         html_body=markup if markup is not None else from_text(text or ""),
         attachments=tuple(files),
     )
+    if most is not None and _least_size(content) > most:
+        says = f"The mail is larger than the {most // 2**20} MB that its provider takes, in which "
+        raise ContentError("attachments", says + "files count a third more than they have.")
+    return content
 
 
 def _halves(
@@ -226,6 +232,12 @@ def _attachments(attachments: Sequence[Attachment]) -> Sequence[Attachment]:
 
 def _size(attachment: Attachment) -> int:
     return len(attachment.content) if attachment.content is not None else attachment.size or 0
+
+
+def _least_size(content: Content) -> int:
+    """Bytes that a mail has at least when it is transferred."""
+    texts = len(content.body.encode()) + len((content.html_body or "").encode())
+    return texts + sum(4 * ((_size(each) + 2) // 3) for each in content.attachments)
 
 
 def _check_attachment(attachment: Attachment) -> None:

@@ -56,7 +56,7 @@ class Provider:
       each message can name its URL; `large_events` may have bodies as large as mails.
     - `retry_suffix`: appended to every webhook URL that the provider is given.
     - `url_secrets`: the credential that an event's URL contains, if the provider does not sign.
-    - `characters`: its own limits for a text.
+    - `limits`: its own, where they are below ours: characters of a text, or bytes of a whole mail.
     - `can_be_asked`: whether `find` ever has an answer; `is_asked_by_sending`: only sending the
       request again, under its key, has. `identity`: the credentials that identify the account.
     - `more_seconds`: how much longer than others it may take to answer a send.
@@ -69,8 +69,7 @@ class Provider:
       its requests for all senders of one app.
     - `pool_credential`: its pool of senders: its list may not say which of them sent a message.
     - `template_names`: the options that name a template at the provider.
-    - `reads_consent`: its half reads STOP and START in inbound messages itself; otherwise
-      `gateway.receive.reading` does.
+    - `reads_consent`: its half reads STOP and START itself; else `gateway.receive.reading` does.
     - `can_quote`: whether an id is that of a message of its own; None: it quotes no messages.
     - `close`: closes the connections that the send half keeps.
     """
@@ -85,7 +84,7 @@ class Provider:
     retry_suffix: str = ""
     large_events: tuple[str, ...] = ()
     url_secrets: Mapping[str, str] = field(default_factory=dict)
-    characters: Mapping[Channel, int] = field(default_factory=dict)
+    limits: Mapping[Channel, int] = field(default_factory=dict)
     identity: tuple[str, ...] = ()
     can_be_asked: bool = True
     is_asked_by_sending: bool = False
@@ -117,8 +116,7 @@ PROVIDERS: dict[str, Provider] = {
             Channel.CALL: "call-status",
         },
         retry_suffix=twilio.RETRIES,
-        # https://www.twilio.com/docs/api/errors/21617
-        characters={Channel.WHATSAPP: 1600},
+        limits={Channel.WHATSAPP: 1600},  # https://www.twilio.com/docs/api/errors/21617
         pool_credential="messaging_service_sid",
         template_names=("content_sid",),
         reads_consent=True,
@@ -158,6 +156,7 @@ PROVIDERS: dict[str, Provider] = {
         send=mailgun.half,
         webhook=webhooks.mailgun,
         check_credentials=mailgun.validate_credentials,
+        limits={Channel.EMAIL: mailgun.MOST_BYTES},
         identity=mailgun.IDENTITY,
         events=("events", "inbound"),
         large_events=("inbound",),
@@ -169,6 +168,7 @@ PROVIDERS: dict[str, Provider] = {
         send=postmark.half,
         webhook=webhooks.postmark,
         check_credentials=postmark.validate_credentials,
+        limits={Channel.EMAIL: postmark.MOST_BYTES},
         identity=postmark.IDENTITY,
         events=("events", "inbound"),
         large_events=("inbound",),
@@ -253,10 +253,10 @@ def status_url(
     return f"{base_url}{path}?message_id={message_id}{row.retry_suffix}"
 
 
-def characters(provider: str | None, channel: Channel) -> int | None:
-    """The provider's own limit for a text on a channel, if it has one."""
+def limit(provider: str | None, channel: Channel) -> int | None:
+    """The provider's own limit for a text or mail on a channel, if it has one."""
     row = PROVIDERS.get(provider or "")
-    return row.characters.get(channel) if row else None
+    return row.limits.get(channel) if row else None
 
 
 def unnamed(provider: str | None, template: ProviderTemplate | None) -> list[tuple[str, str]]:

@@ -36,6 +36,9 @@ LATEST_EVENT: Final = timedelta(minutes=30)
 # Events of free accounts are kept for a day; the rest is a margin.
 # https://documentation.mailgun.com/docs/mailgun/user-manual/events/
 KEPT: Final = timedelta(hours=20)
+# Its files in base64, as in the mail that Mailgun makes of it ("maximum messages size of 25MB").
+# https://documentation.mailgun.com/docs/mailgun/api-reference/send/mailgun/messages
+MOST_BYTES: Final = 25 * 2**20
 
 CREDENTIALS: Final = {
     "api_key": re.compile(r"[!-~]{1,256}"),

@@ -31,6 +31,9 @@ METADATA = "message_id"
 # The stream of mails that name none. https://postmarkapp.com/developer/api/message-streams-api
 STREAM: Final = "outbound"
 REFERENCES = 20
+# Calculated "after it has been base64 encoded"
+# https://postmarkapp.com/support/article/1056-what-are-the-attachment-and-email-size-limits
+MOST_BYTES: Final = 10 * 2**20
 
 CREDENTIALS: Final = {
     "server_token": re.compile(r"[!-~]{1,256}"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Set
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from channels.model import Attachment, Channel
@@ -13,6 +13,7 @@ from gateway.media.links import media_id_of
 from gateway.outside.download import why_never
 from gateway.problems import FieldError
 from gateway.shapes.messages import AttachmentIn, SendRequest
+from gateway.store.media import Media
 
 # How many files a message may have.
 _MOST = {Channel.EMAIL: 20, Channel.SMS: 10, Channel.WHATSAPP: 1}
@@ -22,11 +23,11 @@ _SAID_BYTES = 48 * 2**10
 LACKS = "is none of the files of your organization"
 
 
-def read(request: SendRequest, lacking: Set[str]) -> tuple[Attachment, ...]:
+def read(request: SendRequest, ours: Mapping[str, Media | None]) -> tuple[Attachment, ...]:
     """The files of a request, inline ones with bytes; raises `ComposeError` with all errors.
 
-    `lacking`: URLs of our own files that the organization does not have. Files of a call are
-    ignored here: `well_formed` refuses them.
+    `ours`: our own files by their URLs, None for one that the organization does not have. Files of
+    a call are ignored here: `well_formed` refuses them.
     """
     given = request.attachments
     if request.channel is Channel.CALL or not given:
@@ -39,7 +40,7 @@ def read(request: SendRequest, lacking: Set[str]) -> tuple[Attachment, ...]:
         says = f"have URLs, names and types of more than {_SAID_BYTES // 2**10} KiB together"
         errors.append(FieldError("attachments", says))
     files = [
-        _read(f"attachments.{n}", one, request.channel, lacking, errors)
+        _read(f"attachments.{n}", one, request.channel, ours, errors)
         for n, one in enumerate(given[:most])
     ]
     if errors:
@@ -51,18 +52,24 @@ def _read(
     name: str,
     given: AttachmentIn,
     channel: Channel,
-    lacking: Set[str],
+    ours: Mapping[str, Media | None],
     errors: list[FieldError],
 ) -> Attachment | None:
     if (given.url is None) == (given.content is None):
         errors.append(FieldError(name, "needs either a url or a content"))
         return None
     if given.url is not None:
-        lacks = LACKS if given.url in lacking else None
+        own = ours.get(given.url)
+        lacks = LACKS if own is None and given.url in ours else None
         if wrong := lacks or _wrong(given.url, channel):
             errors.append(FieldError(f"{name}.url", wrong))
             return None
-        return Attachment(url=given.url, filename=given.filename, content_type=given.content_type)
+        return Attachment(
+            url=given.url,
+            filename=given.filename,
+            content_type=given.content_type,
+            size=own.size if own else None,
+        )
     try:
         content = base64.b64decode(given.content or "", validate=True)
     except (binascii.Error, ValueError):

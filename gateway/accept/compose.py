@@ -71,7 +71,7 @@ class Said:
     """The rendered parts of a message, before they become the content of a channel.
 
     `is_html`: the text comes from a template written in HTML; `is_inlined`: the HTML's styles are
-    inlined already. `characters`: the provider's own limit. Not frozen, because a frozen one takes
+    inlined already. `limit`: the provider's own. Not frozen, because a frozen one takes
     four times as long to make, and every message has one or two.
     """
 
@@ -82,7 +82,7 @@ class Said:
     is_inlined: bool = False
     attachments: Sequence[Attachment] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
-    characters: int | None = None
+    limit: int | None = None
 
 
 async def compose_template(
@@ -90,7 +90,7 @@ async def compose_template(
     template: Template,
     variables: Mapping[str, Any],
     attachments: Sequence[Attachment] = (),
-    characters: int | None = None,
+    limit: int | None = None,
     subject: str | None = None,
 ) -> Content:
     """Render a template into the content of its channel; raises `ComposeError`.
@@ -116,7 +116,7 @@ async def compose_template(
             is_html=is_html,
             attachments=attachments,
             options=options,
-            characters=characters,
+            limit=limit,
         ),
         body_field="template",
     )
@@ -175,13 +175,14 @@ def compose(channel: Channel, said: Said, *, body_field: str = "body") -> Conten
                 attachments=said.attachments,
                 is_html=said.is_html,
                 is_inlined=said.is_inlined,
+                most=said.limit,
             )
         if channel is Channel.WHATSAPP:
             return whatsapp.compose(
                 said.text,
                 said.attachments,
                 provider_template(said.options),
-                characters=said.characters or whatsapp.CHARACTERS,
+                characters=said.limit or whatsapp.CHARACTERS,
             )
         if channel is Channel.CALL:
             return call.compose(said.text or "", _plan(said.options))

@@ -116,10 +116,10 @@ class Drafting:
         to_address, contact_errors = recipients.recipient(request, known)
         sender, sender_errors = recipients.sender(request, known)
         provider = sender["provider"] if sender else None
-        characters = registry.characters(provider, request.channel)
+        limit = registry.limit(provider, request.channel)
         composed = together.refused(request)
         if composed is None:
-            composed = await saying.compose(renderer, request, known, characters)
+            composed = await saying.compose(renderer, request, known, limit)
             together.add(composed.content)
         lead_id, client_id = recipients.links(request, to_address, known)
         kept = composed.outside or composed.content

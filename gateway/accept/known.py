@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from uuid import UUID
 
@@ -11,18 +11,22 @@ from channels import email, phone
 from channels.model import Channel
 from gateway import addresses
 from gateway.store.contacts import Context
+from gateway.store.media import Media
 from gateway.store.values import Row
 
 
 class Known:
     """Leads, clients, templates, senders and suppressions, by the names that requests use.
 
-    `asked` are the addresses whose suppressions were looked up, `lacking` the URLs of our own files
-    that the organization does not have.
+    `asked` are the addresses whose suppressions were looked up, `files` our own files by their URLs
+    (None for one that the organization does not have), and `lacking` the URLs of the latter.
     """
 
-    def __init__(self, context: Context, asked: Iterable[str], lacking: Iterable[str] = ()) -> None:
-        self.asked, self.lacking = frozenset(asked), frozenset(lacking)
+    def __init__(
+        self, context: Context, asked: Iterable[str], files: Mapping[str, Media | None]
+    ) -> None:
+        self.asked, self.files = frozenset(asked), files
+        self.lacking = frozenset(url for url, file in files.items() if file is None)
         self.country = context.country
         self._leads = {row["id"]: _with_id(row) for row in context.leads}
         self._clients = {row["id"]: _with_id(row) for row in context.clients}

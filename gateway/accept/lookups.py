@@ -93,8 +93,8 @@ class Lookups:
                 there = await media.by_ids(
                     db, caller.organization_id, [*filter(None, files.values())]
                 )
-            lacking = (url for url, media_id in files.items() if media_id not in there)
-            return Known(context, wanted.addresses, lacking)
+            ours = {url: there.get(id_) if id_ else None for url, id_ in files.items()}
+            return Known(context, wanted.addresses, ours)
 
         known = await _by_caller(wishes, read)
         return [known[caller] for caller, _ in wishes]

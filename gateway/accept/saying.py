@@ -37,7 +37,7 @@ class Composed:
 
 
 async def compose(
-    renderer: Renderer, request: SendRequest, known: Known, characters: int | None
+    renderer: Renderer, request: SendRequest, known: Known, limit: int | None
 ) -> Composed:
     """The content of a request, or everything that is wrong with it."""
     template, errors = _template(request, known)
@@ -54,7 +54,7 @@ async def compose(
         errors.append(FieldError("options.play", attachments.LACKS))
     files: tuple[Attachment, ...] = ()
     try:
-        files = attachments.read(request, known.lacking)
+        files = attachments.read(request, known.files)
     except ComposeError as error:
         errors += error.errors
     # Whatever is wrong is left out, so that other errors are found, too. But then a blank text is
@@ -70,7 +70,7 @@ async def compose(
             html_body=request.html_body,
             attachments=files,
             options=given,
-            characters=characters,
+            limit=limit,
         )
         try:
             composed = await _said(renderer, request, template, said)
@@ -96,7 +96,7 @@ async def _said(
     if template is None:
         return Composed()
     content = await compose_template(
-        renderer, template, request.variables, said.attachments, said.characters, said.subject
+        renderer, template, request.variables, said.attachments, said.limit, said.subject
     )
     return Composed(content=content, template_id=template.id, options=said.options)
 
@@ -115,7 +115,7 @@ async def _text(
         if template.options or template.source.strip():
             try:
                 outside = await compose_template(
-                    renderer, template, request.variables, characters=said.characters
+                    renderer, template, request.variables, limit=said.limit
                 )
             except ComposeError as error:
                 errors += error.errors

@@ -405,3 +405,48 @@ async def test_large_mails(gateway: Gateway, ask: Ask) -> None:
         refused.body["detail"],
     )
     assert 1 == len(await inbound_of(ask))
+
+
+async def stored_file(gateway: Gateway, ask: Ask, mail: dict[str, Any], size: int) -> str:
+    """The URL of a file that is stored here, of this size."""
+    sent = await ask("POST", "/v1/messages", mail | {"attachments": [inline(PDF)]})
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE gateway.media SET size = $1", size)
+    url: str = sent.body["attachments"][0]["url"]
+    return url
+
+
+@pytest.mark.parametrize(
+    ("provider", "times", "says"),
+    [("postmark", 2, "10 MB"), ("mailgun", 3, "25 MB"), ("ses", 3, None)],
+)
+async def test_more_than_the_provider_takes(
+    gateway: Gateway, ask: Ask, provider: str, times: int, says: str | None
+) -> None:
+    """A mail that its provider never takes is refused at once, and the limit is named. Files count
+    as they are transferred; those that are stored here count, too."""
+    await connect(gateway, provider, Channel.EMAIL)
+    mail = {"channel": "email", "to": ADA} | MAIL
+    stored = await stored_file(gateway, ask, mail, 13 * 2**19)
+    files = [{"url": stored, "filename": f"{n}.pdf"} for n in range(times)]
+    answer = await ask("POST", "/v1/messages", mail | {"attachments": files[1:]})
+    assert 202 == answer.status
+    answer = await ask("POST", "/v1/messages", mail | {"attachments": files})
+    if says is None:
+        assert 202 == answer.status
+        return
+    wrong = (
+        f"The mail is larger than the {says} that its provider takes, in which files count a "
+        "third more than they have."
+    )
+    assert {"attachments": wrong} == answer.fields()
+
+
+async def test_stored_files_that_are_too_large_together(gateway: Gateway, ask: Ask) -> None:
+    """Files that are stored here have known sizes: a mail of too many is not accepted."""
+    await connect(gateway, "ses", Channel.EMAIL)
+    mail = {"channel": "email", "to": ADA} | MAIL
+    url = await stored_file(gateway, ask, mail, 7 * 2**20)
+    files = [{"url": url, "filename": f"{n}.pdf"} for n in range(3)]
+    answer = await ask("POST", "/v1/messages", mail | {"attachments": files})
+    assert {"attachments": "The attachments together are larger than 20 MiB."} == answer.fields()
