@@ -124,7 +124,7 @@ class Dispatching:
         async with self._database.as_service() as db:
             now = await queue.as_it_is(db, claimed)
         told = replace(claimed, status=now.status or claimed.status, external_id=now.external_id)
-        if is_settled(told):  # by a report that came since it was claimed
+        if now.status is None or is_settled(told):  # deleted, or by a report, since it was claimed
             await self._outcomes.settled(told)
         elif now.is_followed:
             await self._outcomes.overtaken(claimed)

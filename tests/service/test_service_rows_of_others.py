@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -313,3 +314,19 @@ async def run(gateway: Gateway, statement: str, *values: Any) -> list[asyncpg.Re
         return list(await connection.fetch(statement, *values))
     finally:
         await connection.close()
+
+
+async def test_a_message_deleted_while_it_waits(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """What another program deletes while a worker has it, waiting for its turn, does not leave."""
+    api.says(201, {"sid": "SM1", "status": "queued"})
+    sms = {"channel": "sms", "to": ANN, "body": "Hello"}
+    kept, deleted = [(await ask("POST", "/v1/messages", sms)).body for _ in range(2)]
+    worker = api.worker(gateway)
+    turns = await worker.claim(2)
+    assert 2 == len(turns)
+    await run(gateway, "DELETE FROM messages WHERE id = $1", UUID(deleted["id"]))
+    for turn in turns:
+        await worker.work(replace(turn, since=replace(turn.since, steady=turn.since.steady - 2)))
+    assert 1 == len(api.asked)
+    assert "sent" == (await row_of(ask, kept))["status"]
+    assert (1, 0) == (await gateway.count("messages"), await gateway.count("gateway.queue"))
