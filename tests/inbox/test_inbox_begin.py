@@ -107,6 +107,23 @@ async def test_a_stop_before_anything_was_said(browser: Browser, inbox: Inbox) -
     assert 1 == len(await sent(inbox))
 
 
+async def test_a_stop_where_somebody_was_quicker(
+    browser: Browser, talk: Talk, inbox: Inbox
+) -> None:
+    """Where they have written meanwhile, the notice of what was done is shown in their
+    conversation."""
+    lead = await person(inbox, "leads", "Ann", phone=ANN)
+    path = f"/to/lead/{lead}"
+    await browser.get(path)
+    where = await talk.conversation(await talk.hears("I am here already"))
+    done = await browser.post(f"{path}/suppress", {"way": f"sms {ANN}", "reason": "manual"})
+    assert done.location is not None
+    led = await browser.get(done.location.removeprefix("/gw/inbox"))
+    assert f"/gw/inbox/c/{where}?done=suppressed" == led.location
+    shown = await browser.get(f"/c/{where}?done=suppressed")
+    assert "Nothing goes to that address any more." in shown.words
+
+
 async def test_somebody_was_quicker(browser: Browser, talk: Talk, inbox: Inbox) -> None:
     """What has been said since the page was opened is read before the message is sent."""
     lead = await person(inbox, "leads", "Ann", phone=ANN)

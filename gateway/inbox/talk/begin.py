@@ -23,8 +23,7 @@ async def show(visit: Visit) -> web.StreamResponse:
     async with visit.services.database.as_caller(visit.staff) as db:
         row = await person.known(visit, db)
     if row["conversation_id"] is not None:
-        filters = listing.Wanted.of(visit.request.query).chosen
-        return visit.redirect(f"/c/{row['conversation_id']}", **filters)
+        return visit.redirect(f"/c/{row['conversation_id']}", **page.kept(visit))
     return await whole(visit)
 
 

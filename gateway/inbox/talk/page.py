@@ -31,6 +31,13 @@ def done(visit: Visit) -> str | None:
     return _DONE.get(visit.request.query.get("done", ""))
 
 
+def kept(visit: Visit) -> dict[str, str]:
+    """What a page that is elsewhere by now takes along: the list's filters, and the notice."""
+    query = visit.request.query
+    notice = {"done": query["done"]} if done(visit) else {}
+    return listing.Wanted.of(query).chosen | notice
+
+
 async def home(visit: Visit) -> web.StreamResponse:
     """The list; for htmx only its rows."""
     context = await listing.context(visit, visit.cursor)
@@ -47,9 +54,8 @@ async def show(visit: Visit) -> web.StreamResponse:
             said = await thread.context(visit, db, row)
             return visit.page("talk/days.html", row=row, **said)
     if row["id"] != visit.id:
-        filters = listing.Wanted.of(visit.request.query).chosen
         # It was merged into another one.
-        return visit.redirect(f"/c/{row['id']}", **filters, was=str(visit.id))
+        return visit.redirect(f"/c/{row['id']}", **kept(visit), was=str(visit.id))
     return await whole(visit)
 
 
