@@ -7,6 +7,7 @@ import binascii
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from channels.call import PLAYED
 from channels.model import Attachment, Channel
 from gateway.accept.compose import ComposeError
 from gateway.media.links import media_id_of
@@ -46,6 +47,18 @@ def read(request: SendRequest, ours: Mapping[str, Media | None]) -> tuple[Attach
     if errors:
         raise ComposeError(*errors)
     return tuple(file for file in files if file is not None)
+
+
+def unplayable(url: str | None, ours: Mapping[str, Media | None]) -> str | None:
+    """Why a call cannot play what is at a URL; None also if that is not known."""
+    if url is None or url not in ours:
+        return None
+    file = ours[url]
+    if file is None:
+        return LACKS
+    if file.state == "stored" and file.content_type not in PLAYED:
+        return f"is of type {file.content_type}, which no call plays: give an MP3 or a WAV file"
+    return None
 
 
 def _read(

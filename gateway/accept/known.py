@@ -18,15 +18,14 @@ from gateway.store.values import Row
 class Known:
     """Leads, clients, templates, senders and suppressions, by the names that requests use.
 
-    `asked` are the addresses whose suppressions were looked up, `files` our own files by their URLs
-    (None for one that the organization does not have), and `lacking` the URLs of the latter.
+    `asked` are the addresses whose suppressions were looked up, `files` our own files by their
+    URLs, None for one that the organization does not have.
     """
 
     def __init__(
         self, context: Context, asked: Iterable[str], files: Mapping[str, Media | None]
     ) -> None:
         self.asked, self.files = frozenset(asked), files
-        self.lacking = frozenset(url for url, file in files.items() if file is None)
         self.country = context.country
         self._leads = {row["id"]: _with_id(row) for row in context.leads}
         self._clients = {row["id"]: _with_id(row) for row in context.clients}

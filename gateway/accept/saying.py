@@ -50,8 +50,8 @@ async def compose(
     elif has_text and template is not None and request.channel is Channel.WHATSAPP and not given:
         says = "names no template of the provider (options), so it cannot replace the body"
         errors.append(FieldError("template", says))
-    if options.played(given) in known.lacking:
-        errors.append(FieldError("options.play", attachments.LACKS))
+    if why := attachments.unplayable(options.played(given), known.files):
+        errors.append(FieldError("options.play", why))
     files: tuple[Attachment, ...] = ()
     try:
         files = attachments.read(request, known.files)

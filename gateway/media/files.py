@@ -102,8 +102,15 @@ class Files:
     async def linked(
         self, organization_id: UUID, stored: Sequence[Attachment]
     ) -> tuple[Attachment, ...]:
-        """Attachments with URLs that a provider can fetch; URLs of other servers are unchanged."""
+        """Attachments with URLs that a provider can fetch; URLs of other servers are unchanged.
+
+        Raises `Refused` for a file of ours that was deleted.
+        """
         own = await self._own(organization_id, stored)
+        for one in stored:
+            if one.url.startswith(self._links.start) and _of(one, own) is None:
+                name = one.filename or "A file"
+                raise Refused(f"{name}: it was deleted from the gateway.", code="attachment")
         return tuple(
             replace(
                 _described(one, found),

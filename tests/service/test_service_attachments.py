@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 ADA = "ada@customer.example"
 PDF = b"%PDF-1.4 " + bytes(range(256)) * 40
+MP3 = b"ID3\x04" + bytes(range(256)) * 40
 MAIL = {"subject": "Your bill", "body": "Here it is."}
 
 
@@ -46,6 +47,9 @@ def inline(content: bytes, filename: str = "Rechnung März.pdf") -> dict[str, st
     """A file in the request itself."""
     encoded = base64.b64encode(content).decode()
     return {"content": encoded, "filename": filename, "content_type": "application/pdf"}
+
+
+RECORDING = inline(MP3, "greeting.mp3") | {"content_type": "audio/mpeg"}
 
 
 def kept_files(gateway: Gateway) -> list[bytes]:
@@ -243,7 +247,7 @@ async def test_a_recording_of_ours(gateway: Gateway, ask: Ask, api: Api, of: str
     key. A URL of ours at which it has none is refused, as that of an attachment."""
     await connect(gateway, "sendgrid", Channel.EMAIL)
     await connect(gateway, "twilio", Channel.CALL)
-    sent = await send(ask, "email", ADA, **MAIL, attachments=[inline(PDF)])
+    sent = await send(ask, "email", ADA, **MAIL, attachments=[RECORDING])
     await step(api.worker(gateway))
     play = sent["attachments"][0]["url"]
     foreign = play[:-36] + str(UUID(int=7))
@@ -272,14 +276,43 @@ async def test_a_recording_of_ours(gateway: Gateway, ask: Ask, api: Api, of: str
     played = next(ET.fromstring(api.last["Twiml"]).iter("Play")).text or ""  # noqa: S314
     assert played.startswith("https://msg.example.org/gw/media/")
     async with gateway.http.get(played.removeprefix("https://msg.example.org/gw")) as got:
-        assert (200, PDF) == (got.status, await got.read())
+        assert (200, MP3) == (got.status, await got.read())
+
+
+async def test_what_no_call_plays(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """A file of ours that is no recording is refused; and a call whose recording, or a text whose
+    picture, was deleted before it left has failed, and is not placed."""
+    await connect(gateway, "sendgrid", Channel.EMAIL)
+    await connect(gateway, "twilio", Channel.CALL)
+    files = [RECORDING, inline(PDF)]
+    sent = await send(ask, "email", ADA, **MAIL, attachments=files)
+    await step(api.worker(gateway))
+    mp3, pdf = (file["url"] for file in sent["attachments"])
+    call = {"channel": "call", "to": "+447700900123"}
+    refused = await ask("POST", "/v1/messages", call | {"options": {"play": pdf}})
+    says = "is of type application/pdf, which no call plays: give an MP3 or a WAV file"
+    assert (422, {"options.play": says}) == (refused.status, refused.fields())
+
+    rows = [
+        await send(ask, "call", "+447700900123", options={"play": mp3}),
+        await send(ask, "sms", "+447700900123", body="Hi", attachments=[{"url": pdf}]),
+    ]
+    async with gateway.database.as_service() as db:
+        await db.execute("DELETE FROM gateway.media")
+    asked = len(api.asked)
+    await step(api.worker(gateway))
+    assert asked == len(api.asked)
+    for row in rows:
+        now = await row_of(ask, row)
+        assert ("failed", "attachment") == (now["status"], now["error_code"])
+        assert "A file: it was deleted from the gateway." == now["error_message"]
 
 
 async def test_the_longest_text_before_a_recording(gateway: Gateway, ask: Ask, api: Api) -> None:
     """Whatever is accepted is still short enough for the provider once its file has its link."""
     await connect(gateway, "sendgrid", Channel.EMAIL)
     await connect(gateway, "twilio", Channel.CALL)
-    sent = await send(ask, "email", ADA, **MAIL, attachments=[inline(PDF)])
+    sent = await send(ask, "email", ADA, **MAIL, attachments=[RECORDING])
     await step(api.worker(gateway))
     options = {"play": sent["attachments"][0]["url"], "repeat": 3}
     call = {"channel": "call", "to": "+447700900123", "options": options}
