@@ -84,7 +84,9 @@ async def _parts(
                 db, call.organization_id, wanted, cursor, limit, most_bytes=_BYTES
             )
         part = lines([shown(row) for row in page.rows])
-        limit = max(1, min(_MOST, _BYTES * len(page.rows) // max(1, len(part))))
+        # No more than twice as many as there was room for: those beyond that were read in vain.
+        fit = len(page.rows)
+        limit = max(1, min(_MOST, 2 * fit, _BYTES * fit // max(1, len(part))))
         cursor = Cursor.read(page.next_cursor) if page.next_cursor else None
         del page  # so that only the part is in memory while the client reads it
         yield part

@@ -11,7 +11,6 @@ from gateway.media.files import MAX_BYTES
 from gateway.outside.download import Downloader, DownloadRefused, File
 from gateway.outside.download import origin as origin_of
 from gateway.registry import Provider
-from gateway.store.codecs import as_object
 from gateway.store.media import Errand
 from gateway.vault import Vault
 
@@ -44,7 +43,6 @@ class Fetching:
             provider=errand.provider,
             credentials=self._vault.open(errand.organization_id, errand.credentials),
             api_url=self._api_urls.get(errand.provider),
-            settings=as_object(errand.settings),
         )
 
     async def answer(self, account: Account, url: str) -> File:

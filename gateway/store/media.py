@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 from uuid import UUID
 
 from gateway.store.database import Connection
@@ -81,7 +80,6 @@ class Errand:
     attempts: int
     provider: str
     credentials: bytes = field(repr=False)
-    settings: dict[str, Any] | None
     state: str | None
     content_type: str | None
 

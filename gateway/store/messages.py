@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from gateway.store.database import Connection
-from gateway.store.paging import Cursor, Page, after, page, text_bytes
+from gateway.store.paging import Cursor, Page, after, cut_page, page
 from gateway.store.searching import corresponding, searching
 from gateway.store.sql import fetch_row, queries
 from gateway.store.telling import note
@@ -201,7 +201,7 @@ async def search(
     *,
     most_bytes: int,
 ) -> Page:
-    """One page of messages, newest first, which ends once its texts have `most_bytes`.
+    """One page of messages, newest first, which ends once texts and JSON have `most_bytes`.
 
     Raises `SearchError` if a search for `q` takes too long.
     """
@@ -232,8 +232,7 @@ async def search(
     else:
         async with searching(db):
             rows = await db.fetch(_SQL["search"], *values, wanted.q)
-    is_cut = sum(text_bytes(dict(row)) for row in rows) >= most_bytes
-    return page(rows, limit, is_cut=is_cut)
+    return cut_page(rows, limit)
 
 
 async def events(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -63,11 +63,6 @@ class Page:
 
     rows: list[dict[str, Any]]
     next_cursor: str | None
-
-
-def text_bytes(message: Mapping[str, Any]) -> int:
-    """Bytes of a message's texts, counted as the queries do."""
-    return sum(len((message[name] or "").encode()) for name in ("body", "html_body"))
 
 
 def page(

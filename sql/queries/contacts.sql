@@ -5,7 +5,8 @@
 -- $1: organization, $2: lead ids, $3: client ids, $4: template ids, $5: template names,
 -- $6: channels, $7: sender addresses, $8: last digits of phone numbers, $9: e-mail addresses,
 -- $10: last digits of sender addresses, $11: addresses that may be suppressed, in every form,
--- $12: ids of messages that are answered.
+-- $12: ids of messages that are answered. Options of templates that are larger than any of ours are
+-- replaced by some that are refused.
 SELECT
   (SELECT settings ->> 'country' FROM organizations WHERE id = $1) AS country,
   (SELECT coalesce(json_agg(json_build_object(
@@ -16,7 +17,8 @@ SELECT
     FROM clients WHERE organization_id = $1 AND id = ANY ($3::uuid[])) AS clients,
   (SELECT coalesce(json_agg(json_build_object(
       'id', id, 'name', name, 'type', type, 'subject', subject, 'content', content,
-      'options', options, 'is_active', is_active) ORDER BY created_at DESC), '[]')
+      'options', CASE WHEN octet_length(options::text) > 131072 THEN '{"[too large]": true}' ELSE options END,
+      'is_active', is_active) ORDER BY created_at DESC), '[]')
     FROM message_templates WHERE organization_id = $1
       AND (id = ANY ($4::uuid[]) OR (name = ANY ($5::text[]) AND is_active))) AS templates,
   (SELECT coalesce(json_agg(json_build_object(

@@ -132,7 +132,8 @@ LEFT JOIN leads l ON l.organization_id = c.organization_id AND l.id = c.lead_id
 LEFT JOIN clients k ON k.organization_id = c.organization_id AND k.id = c.client_id
 WHERE $10::integer IS NULL OR c.id IN (
   SELECT w.id FROM (
-    SELECT p.id, sum(coalesce(octet_length(m.body), 0) + coalesce(octet_length(m.html_body), 0)) OVER (
+    SELECT p.id, sum(coalesce(octet_length(m.body), 0) + coalesce(octet_length(m.html_body), 0)
+        + 10 * octet_length(concat(m.attachments, m.metadata))::bigint) OVER (
       ORDER BY p.last_message_at DESC, p.id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
     ) AS before
     FROM page p
@@ -149,9 +150,11 @@ SELECT id, organization_id, channel, direction, from_address, to_address, lead_i
 FROM messages WHERE organization_id = $1 AND id = ANY ($2::uuid[]);
 
 -- name: last_lines
--- The same for a list, which shows one line of each message and its status.
-SELECT id, channel, direction, subject, left(body, 1000) AS body, attachments, status, send_at,
-  metadata
+-- The same for a list, which shows one line of each message and its status; without JSON that is larger
+-- than any of ours.
+SELECT id, channel, direction, subject, left(body, 1000) AS body, status, send_at,
+  CASE WHEN octet_length(attachments::text) <= 131072 THEN attachments END AS attachments,
+  CASE WHEN octet_length(metadata::text) <= 262144 THEN metadata END AS metadata
 FROM messages WHERE organization_id = $1 AND id = ANY ($2::uuid[]);
 
 -- name: change

@@ -123,10 +123,9 @@ WITH due AS MATERIALIZED (
   FROM chosen c WHERE e.organization_id = c.organization_id AND e.id = c.id
   RETURNING e.organization_id, e.id, e.account_id, e.kind, e.url, e.attempts
 )
-SELECT t.*, a.provider, a.credentials, g.settings, m.state, m.content_type
+SELECT t.*, a.provider, a.credentials, m.state, m.content_type
 FROM taken t
 JOIN gateway.provider_accounts a ON a.organization_id = t.organization_id AND a.id = t.account_id
-JOIN organizations g ON g.id = t.organization_id
 LEFT JOIN gateway.media m
   ON t.kind = 'media' AND m.organization_id = t.organization_id AND m.id = t.id;
 

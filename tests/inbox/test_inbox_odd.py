@@ -56,6 +56,13 @@ def test_no_row_breaks_the_page(**columns: Any) -> None:
     assert isinstance(media_ids([odd]), list)
 
 
+def test_no_number_of_files_makes_a_page_slow() -> None:
+    """Of a million files, which another program stored, as many are shown as a mail may have."""
+    many = row(attachments=[{"url": OURS}] * 1_000_000, body="")
+    assert 100 == len(view.shown(many, NOW, {}).files) == len(media_ids([many]))
+    assert "100 files" == view.snippet(many)
+
+
 @given(digits=st.text(alphabet="0123456789²٣", max_size=6000))
 def test_no_duration_breaks_the_page(digits: str) -> None:
     """What is no number of seconds is left out."""

@@ -21,6 +21,7 @@ _SECONDS = re.compile(r"\d{1,6}", re.ASCII)
 _LONGEST = 300
 _LARGEST = 10**15
 _LINES = 40
+_FILES = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,9 +41,13 @@ class File:
 
 
 def attachments(row: Mapping[str, Any]) -> list[Any]:
-    """The attachments of a row; none if another program has stored something else there."""
+    """The attachments of a row; none if another program has stored something else there.
+
+    At most `_FILES`, which is as many as any message of ours has: a page with a million would take
+    half a minute, in which nobody else is served.
+    """
     given = row["attachments"]
-    return given if isinstance(given, list) else []
+    return given[:_FILES] if isinstance(given, list) else []
 
 
 def file_of(attachment: Any, media: Mapping[UUID, Mapping[str, Any]]) -> File:  # noqa: ANN401
