@@ -5,8 +5,8 @@
 -- $1: organization, $2: lead ids, $3: client ids, $4: template ids, $5: template names,
 -- $6: channels, $7: sender addresses, $8: last digits of phone numbers, $9: e-mail addresses,
 -- $10: last digits of sender addresses, $11: addresses that may be suppressed, in every form,
--- $12: ids of messages that are answered. Options of templates that are larger than any of ours are
--- replaced by some that are refused.
+-- $12: ids of messages that are answered. Options of templates are read up to 4 MiB of JSON, which is ten
+-- times as large in Python: those behind are replaced by some that are refused.
 SELECT
   (SELECT settings ->> 'country' FROM organizations WHERE id = $1) AS country,
   (SELECT coalesce(json_agg(json_build_object(
@@ -17,10 +17,12 @@ SELECT
     FROM clients WHERE organization_id = $1 AND id = ANY ($3::uuid[])) AS clients,
   (SELECT coalesce(json_agg(json_build_object(
       'id', id, 'name', name, 'type', type, 'subject', subject, 'content', content,
-      'options', CASE WHEN octet_length(options::text) > 131072 THEN '{"[too large]": true}' ELSE options END,
+      'options', CASE WHEN so_far > 4194304 THEN '{"[too large]": true}' ELSE options END,
       'is_active', is_active) ORDER BY created_at DESC), '[]')
-    FROM message_templates WHERE organization_id = $1
-      AND (id = ANY ($4::uuid[]) OR (name = ANY ($5::text[]) AND is_active))) AS templates,
+    FROM (
+      SELECT *, sum(octet_length(options::text)) OVER (ORDER BY created_at DESC, id) AS so_far
+      FROM message_templates WHERE organization_id = $1
+        AND (id = ANY ($4::uuid[]) OR (name = ANY ($5::text[]) AND is_active))) named) AS templates,
   (SELECT coalesce(json_agg(json_build_object(
       'id', s.id, 'channel', s.channel, 'address', s.address, 'is_default', s.is_default,
       'provider', a.provider)), '[]')
@@ -70,8 +72,8 @@ FROM gateway.contacts_by_address($1::uuid, $2::text[], $3::text[]) c
 ORDER BY c.created_at DESC;
 
 -- name: list_leads
--- $7: the page ends once the texts of its rows have so many bytes. The size of a text is known
--- without reading it. `found`: how many rows there are without that limit.
+-- $7: the page ends once the texts of its rows have so many bytes, with JSON counted as ten times as
+-- large, which it is in Python. The size of a text is known without reading it. `found`: how many rows there are without that limit.
 WITH page AS MATERIALIZED (
   SELECT id, organization_id, first_name, last_name, name, email, phone, source, source_details,
     utm_source, utm_medium, utm_campaign, status, tags, lead_score, ai_score, assigned_to,
@@ -93,7 +95,7 @@ WHERE p.id IN (
       SELECT id, created_at, (SELECT sum(octet_length(text)) FROM (VALUES
         (first_name), (last_name), (name), (email), (phone), (source), (source_details::text),
         (utm_source), (utm_medium), (utm_campaign), (tags::text), (custom_fields::text), (notes)
-      ) AS texts (text)) AS size
+      ) AS texts (text)) + 9 * octet_length(concat(source_details, custom_fields))::bigint AS size
       FROM page OFFSET 0
     ) sizes
   ) w WHERE coalesce(w.before, 0) < $7::integer)
@@ -167,7 +169,7 @@ WHERE p.id IN (
       SELECT id, created_at, (SELECT sum(octet_length(text)) FROM (VALUES
         (first_name), (last_name), (name), (email), (phone), (gender), (emergency_contact_name),
         (emergency_contact_phone), (membership_status), (custom_fields::text), (notes)
-      ) AS texts (text)) AS size
+      ) AS texts (text)) + 9 * octet_length(concat(custom_fields))::bigint AS size
       FROM page OFFSET 0
     ) sizes
   ) w WHERE coalesce(w.before, 0) < $7::integer)

@@ -37,7 +37,7 @@ WHERE t.id IN (
       SELECT id, created_at, (SELECT sum(octet_length(text)) FROM (VALUES
         (name), (description), (category), (subject), (content), (variables::text),
         (options::text), (tags::text)
-      ) AS texts (text)) AS size
+      ) AS texts (text)) + 9 * octet_length(concat(options))::bigint AS size
       FROM page OFFSET 0
     ) sizes
   ) w WHERE coalesce(w.before, 0) < $8::integer)

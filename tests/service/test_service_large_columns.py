@@ -81,11 +81,11 @@ async def test_lines_of_a_list(gateway: Gateway, ask: Ask) -> None:
 
 
 async def test_options_that_are_too_large(gateway: Gateway, ask: Ask) -> None:
-    """A template with more options than any of ours is not sent with, and they are not read."""
+    """Options of templates are read up to four megabytes: templates with more are not sent with."""
     given = {"name": "large", "type": "sms", "content": "Hello"}
     template = (await ask("POST", "/v1/templates", given)).body
     change = "UPDATE message_templates SET options = $1::jsonb WHERE id = $2"
-    await as_staff(gateway, change, json.dumps({"x": "y" * 200_000}), UUID(template["id"]))
+    await as_staff(gateway, change, json.dumps({"x": "y" * 2**22}), UUID(template["id"]))
     refused = await ask("POST", "/v1/messages", {"channel": "sms", "to": TO, "template": "large"})
     assert (422, {"options.[too large]": REFUSED}) == (refused.status, refused.fields())
 
@@ -99,6 +99,25 @@ async def test_webhooks_read_what_callers_hear(gateway: Gateway) -> None:
     account = await HookAccounts(gateway.database, vault, {}).by_id(gateway.a.account_id)
     assert account is not None
     assert {"call": {"greeting": "Hi", "voicemail": False}} == account.settings
+
+
+@pytest.mark.parametrize("kind", ["leads", "clients", "templates"])
+async def test_json_of_people_and_templates(gateway: Gateway, ask: Ask, kind: str) -> None:
+    """Pages of leads, clients and templates, too, end by their JSON as it is in memory."""
+    table, column, made = {
+        "leads": ("leads", "custom_fields", {"first_name": "Ada"}),
+        "clients": ("clients", "custom_fields", {"first_name": "Ada"}),
+        "templates": ("message_templates", "options", {"type": "sms", "content": "Hello"}),
+    }[kind]
+    for n in range(3):
+        more = {"clients": {"email": f"{n}@ada.example"}, "templates": {"name": f"t{n}"}}
+        row = (await ask("POST", f"/v1/{kind}", made | more.get(kind, {}))).body
+        change = f"UPDATE {table} SET {column} = $1::jsonb WHERE id = $2"  # noqa: S608
+        await as_staff(gateway, change, HALF, UUID(row["id"]))
+    page = (await ask("GET", f"/v1/{kind}")).body
+    assert 2 == len(page["data"])
+    page = (await ask("GET", f"/v1/{kind}?cursor={page['next_cursor']}")).body
+    assert (1, None) == (len(page["data"]), page["next_cursor"])
 
 
 async def fill(gateway: Gateway, column: str, value: str, message_id: str) -> None:
