@@ -8,7 +8,7 @@
 -- $12: ids of messages that are answered. Options of templates are read up to 4 MiB of JSON, which is ten
 -- times as large in Python: those behind are replaced by some that are refused.
 SELECT
-  (SELECT settings ->> 'country' FROM organizations WHERE id = $1) AS country,
+  (SELECT left(settings ->> 'country', 10) FROM organizations WHERE id = $1) AS country,
   (SELECT coalesce(json_agg(json_build_object(
       'id', id, 'phone', phone, 'email', email)), '[]')
     FROM leads WHERE organization_id = $1 AND id = ANY ($2::uuid[])) AS leads,
@@ -61,13 +61,13 @@ SELECT
 
 -- name: country
 -- The country in which the organization's national numbers are read.
-SELECT settings ->> 'country' FROM organizations WHERE id = $1;
+SELECT left(settings ->> 'country', 10) FROM organizations WHERE id = $1;
 
 -- name: by_address
 -- Leads and clients that may have these addresses, for the gateway itself. The caller compares
 -- whole numbers, because the index only has their last digits.
 SELECT c.kind, c.id, c.phone, c.email,
-  (SELECT settings ->> 'country' FROM organizations WHERE id = $1) AS country
+  (SELECT left(settings ->> 'country', 10) FROM organizations WHERE id = $1) AS country
 FROM gateway.contacts_by_address($1::uuid, $2::text[], $3::text[]) c
 ORDER BY c.created_at DESC;
 

@@ -87,8 +87,8 @@ WHERE asked.organization_id = $1 AND asked.id = $2;
 -- name: get
 -- One conversation, under its own id or under one that was merged into it.
 SELECT c.id, c.organization_id, c.lead_id, c.client_id,
-  coalesce(nullif(nullif(btrim(l.name), ''), 'Unknown'), nullif(nullif(btrim(k.name), ''), 'Unknown'),
-    c.name) AS name, c.status, c.assigned_to,
+  coalesce(nullif(nullif(btrim(left(l.name, 1000)), ''), 'Unknown'),
+    nullif(nullif(btrim(left(k.name, 1000)), ''), 'Unknown'), c.name) AS name, c.status, c.assigned_to,
   c.last_message_id, c.last_message_at, c.last_inbound_at, c.unread_count, c.channels,
   c.created_at,
   ARRAY(SELECT a.written FROM gateway.conversation_addresses a
@@ -119,8 +119,8 @@ WITH page AS MATERIALIZED (
   LIMIT $8
 )
 SELECT c.id, c.organization_id, c.lead_id, c.client_id,
-  coalesce(nullif(nullif(btrim(l.name), ''), 'Unknown'), nullif(nullif(btrim(k.name), ''), 'Unknown'),
-    c.name) AS name, c.status, c.assigned_to,
+  coalesce(nullif(nullif(btrim(left(l.name, 1000)), ''), 'Unknown'),
+    nullif(nullif(btrim(left(k.name, 1000)), ''), 'Unknown'), c.name) AS name, c.status, c.assigned_to,
   c.last_message_id, c.last_message_at, c.last_inbound_at, c.unread_count, c.channels,
   c.created_at,
   ARRAY(SELECT a.written FROM gateway.conversation_addresses a

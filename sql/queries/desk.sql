@@ -2,7 +2,7 @@
 
 -- name: staff
 -- Colleagues to whom a conversation can be assigned.
-SELECT id, coalesce(nullif(full_name, ''), email) AS name FROM auth_users
+SELECT id, coalesce(nullif(left(full_name, 1000), ''), email) AS name FROM auth_users
 WHERE organization_id = $1 AND is_active ORDER BY 2, 1 LIMIT 500;
 
 -- name: unread
@@ -122,7 +122,7 @@ ORDER BY f.place;
 
 -- name: reached
 -- The phone and e-mail of lead $2 and client $3 as stored; numbers are those of `country`.
-SELECT p.phone, p.email, (SELECT settings ->> 'country' FROM organizations WHERE id = $1) AS country
+SELECT p.phone, p.email, (SELECT left(settings ->> 'country', 10) FROM organizations WHERE id = $1) AS country
 FROM (
   SELECT 1 AS place, phone, email FROM leads WHERE organization_id = $1 AND id = $2
   UNION ALL

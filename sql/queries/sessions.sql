@@ -29,7 +29,7 @@ VALUES ($1, $2, $3, now() + make_interval(secs => $4));
 
 -- name: find_link
 -- The member of staff whom a link signs in, if it is still valid.
-SELECT l.auth_id, u.email, o.name AS organization
+SELECT l.auth_id, u.email, left(o.name, 1000) AS organization
 FROM gateway.staff_links l
 JOIN auth_users u ON u.auth_id = l.auth_id AND u.organization_id = l.organization_id AND u.is_active
 JOIN organizations o ON o.id = l.organization_id
@@ -56,8 +56,9 @@ ON CONFLICT (bucket) DO UPDATE SET
 RETURNING bucket, count;
 
 -- name: me
--- Run as the caller: somebody who is not active, or has no organization, sees no row.
-SELECT u.id, u.organization_id, u.role, u.email, u.full_name, o.name AS organization,
-  o.settings ->> 'timezone' AS timezone
+-- Run as the caller: somebody who is not active, or has no organization, sees no row. Names are as long as
+-- somebody has made them, and each page of the inbox shows them several times.
+SELECT u.id, u.organization_id, u.role, u.email, left(u.full_name, 1000) AS full_name,
+  left(o.name, 1000) AS organization, left(o.settings ->> 'timezone', 1000) AS timezone
 FROM auth_users u JOIN organizations o ON o.id = u.organization_id
 WHERE u.auth_id = $1 AND u.is_active;

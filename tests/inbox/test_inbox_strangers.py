@@ -113,3 +113,27 @@ async def test_who_may_not(inbox: Inbox, ask: Ask, who: str) -> None:
     assert 1 == len(await suppressed(ask))
     senders = (await ask("GET", "/v1/senders", key=inbox.gateway.a.owner)).body["data"]
     assert [sender] == senders
+
+
+async def test_names_without_end(inbox: Inbox, ask: Ask) -> None:
+    """Of a name only the beginning is shown: pages show some of them several times."""
+    phone = "+447700900777"
+    await ask("POST", "/v1/leads", {"first_name": "Ada", "phone": phone})
+    lead = (await ask("POST", "/v1/leads", {"first_name": "Grace"})).body
+    sms = {"channel": "sms", "to": phone, "body": "Hello"}
+    message = (await ask("POST", "/v1/messages", sms)).body
+    browser = await inbox.signed_in()
+    for change in (
+        "UPDATE leads SET first_name = repeat('x', 1000000) WHERE organization_id = $1",
+        "UPDATE leads SET tags = array_fill('x'::text, ARRAY[100000]) WHERE organization_id = $1",
+        "UPDATE organizations SET name = repeat('x', 1000000) WHERE id = $1",
+        "UPDATE auth_users SET full_name = repeat('x', 1000000) WHERE organization_id = $1",
+        """UPDATE organizations SET settings = jsonb_build_object('timezone', name, 'country', name)
+          WHERE id = $1""",
+    ):
+        await inbox.change(change, inbox.gateway.a.organization_id)
+    for path in ("", f"/c/{message['conversation_id']}", f"/to/lead/{lead['id']}"):
+        shown = await browser.get(path)
+        assert 200 == shown.status
+        assert "x" * 1000 in shown.text
+        assert 200_000 > len(shown.text), path

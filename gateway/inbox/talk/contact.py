@@ -233,7 +233,7 @@ async def _card(
     return {
         "kind": kind,
         "id": contact_id,
-        "name": row["name"],
+        "name": _fact(row["name"]),
         "facts": [
             (label, value)
             for name, label in _FIELDS[kind]
@@ -244,7 +244,7 @@ async def _card(
 
 def _fact(value: Any) -> Any:  # noqa: ANN401 - a column
     if isinstance(value, list):
-        return ", ".join(map(str, value))
+        value = ", ".join(map(str, value))
     if isinstance(value, str) and len(value) > _LONGEST:
         return f"{value[:_LONGEST].rstrip()}…"
     return value
