@@ -19,7 +19,7 @@ from yarl import URL
 from channels.http import retry_after
 from channels.names import OwnThreads
 from gateway.outside.heads import bounded
-from gateway.outside.public import ForbiddenAddress, PublicResolver, check_url
+from gateway.outside.public import LOOK_UPS, ForbiddenAddress, PublicResolver, check_url
 
 _PORTS = (443, 8443)
 # The body of an answer is dropped; so many bytes are read, for so many seconds, so that the
@@ -29,9 +29,6 @@ _CONNECT = 5.0  # seconds for a connection
 # Seconds to keep connections: less than most servers do, so that a reused one is rarely closed.
 _KEPT = 4.0
 _CONNECTIONS = 200
-# Names that are looked up at a time: far more than one organization has under way, even if none of
-# its name servers answers. A look-up goes on after its caller gave up.
-LOOK_UPS = 128
 
 
 class NotPosted(Exception):

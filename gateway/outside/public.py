@@ -18,6 +18,9 @@ from yarl import URL
 from channels.names import OwnThreads
 
 PORTS = (80, 443, 8080, 8443)
+# Names that are looked up at a time: far more than one organization has under way, even if none of
+# its name servers answers. A look-up goes on after its caller gave up.
+LOOK_UPS = 128
 
 _INTERNAL_4 = tuple(
     IPv4Network(text)
@@ -96,7 +99,7 @@ class PublicResolver(AbstractResolver):
     """Resolves names, and refuses those with any internal address."""
 
     def __init__(self, resolver: AbstractResolver | None = None) -> None:
-        self._resolver = resolver or OwnThreads()
+        self._resolver = resolver or OwnThreads(LOOK_UPS)
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC

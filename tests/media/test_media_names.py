@@ -74,3 +74,24 @@ async def test_a_name_that_is_being_looked_up() -> None:
     await resolver.resolve("quick.example", 25)
     assert 3 == len(asked)  # what was answered is asked anew
     await resolver.close()
+
+
+async def test_names_that_nobody_answers_for() -> None:
+    """As many as one organization has under way leave a thread to the names of others."""
+    answered = threading.Event()
+
+    def look_up(host: str, port: int, **_: Any) -> list[Any]:
+        if host.startswith("dead"):
+            answered.wait(10)
+        address = ("1.1.1.1", port)
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address)]
+
+    resolver = PublicResolver()
+    resolver._resolver._look_up = look_up  # type: ignore[attr-defined]
+    dead = [asyncio.create_task(resolver.resolve(f"dead{n}.example", 443)) for n in range(64)]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        assert ["1.1.1.1"] == [each["host"] for each in await resolver.resolve("b.example", 443)]
+    answered.set()
+    await asyncio.gather(*dead)
+    await resolver.close()
