@@ -247,7 +247,7 @@ async def test_bad_contacts(gateway: Gateway, ask: Ask) -> None:
 
 
 LARGE = """UPDATE leads SET notes = repeat('x', 3 * 1024 * 1024);
-UPDATE clients SET custom_fields = jsonb_build_object('x', repeat('x', 3 * 1024 * 1024));
+UPDATE clients SET notes = repeat('x', 3 * 1024 * 1024);
 UPDATE message_templates SET variables = ARRAY[repeat('x', 3 * 1024 * 1024)];"""
 
 
