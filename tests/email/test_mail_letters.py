@@ -385,6 +385,15 @@ def test_hostile_mails(raw: str) -> None:
     assert cpu_seconds(lambda: read(f"From: a@b.example\r\n{raw}"), runs=1) < 8
 
 
+@pytest.mark.parametrize("text", ["(", ":", "a:", "(:"])
+def test_addresses_that_nest_without_end(text: str) -> None:
+    """Comments and groups within one another, for each of which Python's library calls itself, keep
+    no mail away; the addresses beside them are read."""
+    raw = f"From: x@y.example\r\nTo: desk@b.example, {text * 5000}\r\n\r\nHello"
+    assert ("desk@b.example",) == read(raw).recipients
+    assert ("a@b.example",) == mailboxes([text * 5000, "a@b.example"])
+
+
 def test_addresses_without_end() -> None:
     """Headers of addresses are read as far as addresses are kept, be they the same or none."""
     many = [", ".join(f"a{n}@b.example" for n in range(1000))] * 100

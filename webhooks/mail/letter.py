@@ -35,8 +35,8 @@ ADDRESSES_CHARACTERS, ALL_ADDRESSES_CHARACTERS = 16 * 2**10, 32 * 2**10
 LENIENT: Final[dict[str, Any]] = (
     {"strict": False} if getattr(utils, "supports_strict_parsing", False) else {}
 )
-# The library calls itself for each comment that is within another one.
-COMMENTS = 100
+# The library calls itself for each comment and each group that is within another one.
+NESTED = 100
 ROUGH = re.compile(r"[\w.+-]{1,64}@[\w.-]{1,253}")
 LINE_ENDS = re.compile(r"[\r\n\t]+")
 # Ids that our own mails can refer to; others are replaced by digests, or left out.
@@ -213,14 +213,15 @@ def mailboxes(texts: Iterable[str], *, most: int = RECIPIENTS) -> tuple[str, ...
 def _addresses(texts: Iterable[str]) -> Iterator[str]:
     """The addresses of one header after the other, within a bound, because reading them is slow.
 
-    If a header breaks the library's parser, or has too many comments for it, a rough pattern finds
-    its addresses.
+    If a header breaks the library's parser, or has too many comments or groups for it, a rough
+    pattern finds its addresses.
     """
     left = ALL_ADDRESSES_CHARACTERS
     for text in texts:
         given = text[: min(left, ADDRESSES_CHARACTERS)]
         left -= len(given)
-        yield from ROUGH.findall(given) if given.count("(") > COMMENTS else _read_by_library(given)
+        is_deep = given.count("(") + given.count(":") > NESTED
+        yield from ROUGH.findall(given) if is_deep else _read_by_library(given)
 
 
 def _read_by_library(given: str) -> list[str]:
