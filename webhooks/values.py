@@ -7,11 +7,15 @@ or numbers that other programs cannot read in JSON.
 from __future__ import annotations
 
 import codecs
+import encodings
 import json
 import math
+import pkgutil
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from encodings import aliases
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import parse_qs
 from uuid import UUID
@@ -28,6 +32,9 @@ LONGEST_NUMBER: Final = 18
 NOT_CHARSETS: Final = frozenset(
     {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"}
 )
+_CODECS: Final = frozenset(aliases.aliases) | {
+    module.name for module in pkgutil.iter_modules(encodings.__path__)
+}
 
 # Not 0, with which some say that they know no time.
 _MOMENT = re.compile(r"[1-9][0-9]{0,10}(\.[0-9]{1,9})?")
@@ -36,10 +43,23 @@ _SIZED = (str, list, dict)
 _PLAIN = re.compile(r"[\w-]+=[\w-]+", re.ASCII)
 
 
+@lru_cache(maxsize=256)
+def codec(charset: str) -> str:
+    """The name of Python's codec for a charset; raises `LookupError`.
+
+    Python searches its folders for each name, and keeps it for ever, even one that it does not
+    know: so it is not asked for those, of which a mail may have a million.
+    """
+    name = encodings.normalize_encoding(charset).lower()
+    if _CODECS.isdisjoint((name, name.replace(".", "_"))):
+        raise LookupError("no codec has this name")
+    return codecs.lookup(name).name
+
+
 def decoded(value: bytes, charset: str = "utf-8", *, fallback: str = "utf-8") -> str:
     """Bytes as text that can be stored; if `charset` cannot decode them, `fallback` does."""
     try:
-        name = codecs.lookup(charset).name
+        name = codec(charset)
         text = value.decode("utf-8" if name in NOT_CHARSETS else name)
     except (LookupError, ValueError):
         text = value.decode(fallback, errors="replace")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
+
 import pytest
 
 from tests.costs import cpu_seconds
-from webhooks import mail
+from webhooks import mail, values
 from webhooks.mail import charsets
 from webhooks.model import Inbound
 
@@ -106,6 +108,36 @@ def test_the_cost_of_names(bad: str) -> None:
 def test_odd_labels(charset: str, data: bytes, text: str) -> None:
     """Charsets under the names that some programs give them."""
     assert text == charsets.decode(data, charset)
+
+
+def test_charsets_that_nobody_knows() -> None:
+    """Python is not asked for charsets that it does not know: it would keep each name for ever."""
+    asked: list[str] = []
+    search = asked.append
+    codecs.register(search)
+    words = " ".join(f"=?x-{number}?q?=C3=BC?=" for number in range(3000)).encode()
+    try:
+        found = read("a; filename*=y-1''%C3%BC", b"a/b; name=\xfc", "z-1", subject=words)
+    finally:
+        codecs.unregister(search)
+
+    assert found.subject == "ü" * 998
+    assert [file.filename for file in found.attachments] == ["ü"]
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    "charset", ["utf-8", "UTF_8", "Latin1", " latin 1", "iso8859.1", "hex", "x"]
+)
+def test_names_of_codecs(charset: str) -> None:
+    """A codec has the names that Python gives it."""
+    try:
+        expected = codecs.lookup(charset).name
+    except LookupError:
+        with pytest.raises(LookupError):
+            values.codec(charset)
+    else:
+        assert expected == values.codec(charset)
 
 
 def test_a_mark_before_the_text() -> None:

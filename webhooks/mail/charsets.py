@@ -9,6 +9,7 @@ from typing import Final
 
 from webhooks import values
 from webhooks.mail import japanese
+from webhooks.values import codec
 
 # As `decode` compares names.
 NOT_CHARSETS = frozenset(each.replace("-", "") for each in values.NOT_CHARSETS)
@@ -52,7 +53,7 @@ def of_page(page: bytes) -> str | None:
     found = PAGE.search(page[:4096])
     named = found[1].decode() if found else None
     try:
-        is_readable = named is not None and b"<meta".decode(named) == "<meta"
+        is_readable = named is not None and b"<meta".decode(codec(named)) == "<meta"
     except LookupError:  # Python has not all names
         is_readable = True
     except UnicodeError:  # it would take more bytes for a character
@@ -67,16 +68,16 @@ def decode(data: bytes, charset: str | None) -> str:
     is_own = re.fullmatch(r"[\w.:-]{1,40}", named, re.ASCII) and name not in NOT_CHARSETS
     if is_own and name not in GUESSED:
         with suppress(LookupError, ValueError):
-            return data.decode(_codec(name, named, WINDOWS))
+            return data.decode(codec(_known(name, named, WINDOWS)))
         if not _is_utf_8(data):
             if name in EUC_JP:
                 return japanese.euc_jp(data)
             with suppress(LookupError):
-                return data.decode(_codec(name, named, WINDOWS | LARGER), "replace")
+                return data.decode(codec(_known(name, named, WINDOWS | LARGER)), "replace")
     return _guessed(data)
 
 
-def _codec(name: str, named: str, known: Mapping[str, str]) -> str:
+def _known(name: str, named: str, known: Mapping[str, str]) -> str:
     page = CODE_PAGE.fullmatch(name)
     return known.get(name) or (f"cp{page[1]}" if page else named)
 
@@ -88,9 +89,9 @@ def unlabelled(data: bytes, charset: str | None) -> str:
         return _guessed(data)
     # Windows writes file names in cp932, whatever the charset of the mail.
     japanese = ("cp932",) if name.startswith("iso2022jp") or name in EUC_JP else ()
-    for each in (_codec(name, charset or "", WINDOWS | LARGER), *japanese):
+    for each in (_known(name, charset or "", WINDOWS | LARGER), *japanese):
         with suppress(LookupError, ValueError):
-            return data.decode(each)
+            return data.decode(codec(each))
     return _guessed(data)
 
 
