@@ -45,7 +45,8 @@ class Settings(BaseSettings):
     supabase_anon_key: str | None = None
     gateway_media_url: str | None = None
     gateway_subscription_origins: Annotated[tuple[str, ...], NoDecode] = ()
-    provider_api_urls: dict[str, str] = Field(default_factory=dict)
+    # Made from variables of their own, never read from one of this name.
+    provider_api_urls: Annotated[dict[str, str], NoDecode] = Field(default_factory=dict)
     port: int = Field(default=8080, ge=1, le=65535)
     web_concurrency: int = Field(default=1, ge=1, le=256)
     worker_concurrency: int = Field(default=64, ge=1, le=10_000)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from datetime import timedelta
-from urllib.parse import urlsplit
 
 import obstore
 from obstore.exceptions import BaseError
@@ -31,7 +30,7 @@ class ObjectStore:
     @classmethod
     def at(cls, url: str) -> ObjectStore:
         """The store of a URL such as `s3://bucket/prefix`; raises `MediaStoreError`."""
-        scheme = urlsplit(url).scheme
+        scheme = url.partition("://")[0].lower()
         if scheme == "memory":
             return cls(MemoryStore())
         if scheme not in SCHEMES:

@@ -78,7 +78,10 @@ def open_store(location: str | None, data: Path) -> MediaStore:
         except RuntimeError:
             raise MediaStoreError(f"{location} has no home folder: give the whole path") from None
     if location.startswith("file://"):
-        return FolderStore.at(Path(urlsplit(location).path))
+        try:
+            return FolderStore.at(Path(urlsplit(location).path))
+        except ValueError as error:
+            raise MediaStoreError(str(error)) from None
     try:
         from gateway.media.objects import ObjectStore  # noqa: PLC0415 - an extra
     except ImportError:

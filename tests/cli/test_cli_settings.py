@@ -49,7 +49,9 @@ async def test_the_line_names_the_setting(away: Shell) -> None:
         "LOG_LEVEL": ["loud"],
         "LOG_FORMAT": ["xml"],
         "GATEWAY_DATA": ["/proc/nowhere", "~nobody-here/x"],
-        "GATEWAY_MEDIA_URL": ["https://bucket", "~nobody-here/x", "/proc/nope", "/proc"],
+        "GATEWAY_MEDIA_URL": [
+            *("https://bucket", "~nobody-here/x", "/proc/nope", "/proc", "s3://[", "file://["),
+        ],
     }
     found = {}
     clerk = away.clerk()
@@ -71,7 +73,8 @@ async def test_what_only_the_server_can_tell(shell: Shell, database: str) -> Non
     end as those of our providers do not."""
     clerk = shell.clerk()
     wrong = await clerk.run("worker", DATABASE_URL=f"{database}&channel_binding=require")
-    right = await clerk.run("org", "create", "Clinic", VITE_API_URL="/api")
+    theirs = {"VITE_API_URL": "/api", "PROVIDER_API_URLS": "/api"}
+    right = await clerk.run("org", "create", "Clinic", **theirs)
 
     assert wrong.complaint.startswith("DATABASE_URL: ")
     assert "channel_binding" in wrong.complaint
