@@ -157,7 +157,7 @@ def in_query(url: str, name: str) -> str:
         values = parse_qs(query, max_num_fields=100).get(name, [])
     except ValueError:
         return ""
-    return values[0] if len(values) == 1 else ""
+    return stored(values[0]) if len(values) == 1 else ""
 
 
 def detail(given: Mapping[str, Any], *, leave_out: frozenset[str]) -> dict[str, Any]:

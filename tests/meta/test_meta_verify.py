@@ -59,6 +59,9 @@ def test_a_handshake() -> None:
     assert list(meta.parse(asked)) == []
     expected = Reply(status=200, content_type="text/plain", body="<a> ü+1")
     assert meta.reply(asked, [], account()) == expected
+    # Bytes in the line of the request that are no UTF-8: the server keeps them as surrogates.
+    odd = request(method="GET", query="hub.challenge=1\udcff", signed="")
+    assert meta.reply(odd, [], account()).body == "1?"
 
 
 @pytest.mark.parametrize(
