@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,6 +32,10 @@ from gateway.web.services import SERVICES, Services
 POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'"
+)
+# A Content-Type as browsers and programs send it with a form; without one the form is empty.
+_KIND = re.compile(
+    r"(?:[\w.+-]++/[\w.+-]++(?:\s*+;\s*+[\w-]++=\"?[\w'+,./:-]{1,100}+\"?){0,4}+)?\s*+", re.ASCII
 )
 # Marks requests that an open page makes by itself (ask.js, inbox.js).
 _BY_ITSELF = "X-By-Itself"
@@ -187,11 +192,14 @@ class Visit:
 
 
 async def _check_beginning(request: web.Request) -> None:
-    """Raise `ValueError` unless a multipart form begins with its first part, as browsers send it.
+    """Raise `ValueError` unless a multipart form begins with its first part, as browsers send it,
+    or if a Content-Type is none that they send: aiohttp takes seconds for an odd one, or fails.
 
-    aiohttp would look for that part line by line, without any limit. Only one line is read here,
-    and put back: if the whole body were read, aiohttp would copy it for each part.
+    aiohttp would look for the first part line by line, without any limit. Only one line is read
+    here, and put back: if the whole body were read, aiohttp would copy it for each part.
     """
+    if _KIND.fullmatch(request.headers.get("Content-Type", "")) is None:
+        raise ValueError("no browser sends this type of form")
     if request.content_type != "multipart/form-data" or request._post is not None:  # noqa: SLF001
         return
     boundary = parse_mimetype(request.headers["Content-Type"]).parameters.get("boundary", "")

@@ -236,6 +236,8 @@ class Connection(web.RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun: it cannot become another one")
         problem = _problem(status, exc)
+        if isinstance(exc, UnicodeEncodeError) and not request.headers.get("Expect", "").isascii():
+            problem = Problem(417, _EXPECT)  # aiohttp failed to repeat what the request expects
         if problem.status >= 500:
             _log.error("unexpected", exc_info=exc)
         else:

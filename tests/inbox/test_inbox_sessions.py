@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from uuid import uuid4
 
 import pytest
@@ -380,3 +381,26 @@ async def test_a_body_that_is_no_form(inbox: Inbox) -> None:
     charset = await browser.raw("/sign-out", b"csrf=1", **form)
 
     assert [400, 403, 400] == [shown.status, with_file.status, charset.status]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "(" * 5000,
+        '"' * 8000,
+        "text/plain; " + ";" * 8000,
+        "=?unicode-escape?q?=5Cud800?=",
+        ";\x80*",
+    ],
+)
+async def test_a_type_that_no_form_has(inbox: Inbox, odd: str) -> None:
+    """A Content-Type that is slow to parse, or breaks who parses it, is refused at once.
+
+    One of semicolons, as long as a header may be, blocked the process for eight seconds.
+    """
+    browser = inbox.browser()
+    begun = time.process_time()
+    shown = await browser.raw("/session", b"access_token=x", Content_Type=odd)
+
+    assert (400, True) == (shown.status, "The form cannot be read." in shown.words)
+    assert time.process_time() - begun < 0.3

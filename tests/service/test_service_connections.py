@@ -175,6 +175,10 @@ async def test_what_cannot_be_read_is_a_problem(line: Line) -> None:
             b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: Ask-Nobody\r\n\r\n",
             417,
         ),
+        "an expectation in no text": (
+            b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: Ask-Nobody\xff\r\n\r\n",
+            417,
+        ),
         "one at no path": (
             b"GET /Ask-Nobody HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: foo\r\n\r\n",
             417,
