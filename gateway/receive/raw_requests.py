@@ -22,7 +22,7 @@ _KEPT_HEADERS = (
 # Query parameters with a secret: our own, and that of Meta's handshake
 # https://developers.facebook.com/docs/graph-api/webhooks/getting-started
 _SECRETS = ("secret", "hub.verify_token")
-_PARAMETER = re.compile(r"(?<=[?&])([^=&#]*)=[^&#]*")
+_PARAMETER = re.compile(r"(?<=[?&])([^=&#?]*+)=[^&#]*+")
 _USER = re.compile(r"^(https?://)[^/?#]*@")
 
 
