@@ -359,7 +359,8 @@ WHERE organization_id = $1 AND message_id = $2 AND type = 'answer_lost';
 
 -- name: as_it_is
 -- The present state of what `claim` found for message $2 from sender $3 to address $5 on channel $4.
-SELECT m.status, m.external_id,
+-- Only of a deleted message the status is null: another program may have left a message without one.
+SELECT CASE WHEN m.id IS NOT NULL THEN coalesce(m.status, 'pending') END AS status, m.external_id,
   EXISTS (
     SELECT FROM gateway.message_events
     WHERE organization_id = $1 AND message_id = $2 AND type = 'fallback'

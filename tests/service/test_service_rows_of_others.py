@@ -330,3 +330,14 @@ async def test_a_message_deleted_while_it_waits(gateway: Gateway, ask: Ask, api:
     assert 1 == len(api.asked)
     assert "sent" == (await row_of(ask, kept))["status"]
     assert (1, 0) == (await gateway.count("messages"), await gateway.count("gateway.queue"))
+
+
+async def test_a_status_removed_while_it_waits(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """A message whose status another program sets to NULL, which the table allows, is not lost."""
+    api.says(201, {"sid": "SM1", "status": "queued"})
+    row = (await ask("POST", "/v1/messages", {"channel": "sms", "to": ANN, "body": "Hello"})).body
+    worker = api.worker(gateway)
+    [turn] = await worker.claim(1)
+    await run(gateway, "UPDATE messages SET status = NULL WHERE id = $1", UUID(row["id"]))
+    await worker.work(replace(turn, since=replace(turn.since, steady=turn.since.steady - 2)))
+    assert ("sent", 1) == ((await row_of(ask, row))["status"], len(api.asked))
