@@ -29,7 +29,7 @@ from channels.moment import Moment
 from gateway.dispatch import refusals
 from gateway.dispatch.asking import Asking
 from gateway.dispatch.claiming import Claiming
-from gateway.dispatch.events import ids
+from gateway.dispatch.events import ids, log_defect
 from gateway.dispatch.identity import check_identity
 from gateway.dispatch.outbound import Outbounds
 from gateway.dispatch.outcomes import Outcomes
@@ -267,6 +267,7 @@ class Dispatching:
     async def _not_sent(
         self, claimed: Claimed, error: SendError | TimeoutError, open_for: float
     ) -> None:
+        log_defect(claimed, error)
         if isinstance(error, NotLookedAt) and only_sending_tells(claimed):
             # The account may be corrected while the provider still knows what it has.
             later = RefusedForNow(error.message, code=error.code)

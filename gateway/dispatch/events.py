@@ -134,8 +134,7 @@ def ids(claimed: Claimed) -> dict[str, str]:
     }
 
 
-def log_failed(claimed: Claimed, error: Refused) -> None:
-    """Log that a message has failed; if that is a defect of ours, with its traceback."""
+def log_defect(claimed: Claimed, error: Exception) -> None:
+    """Log, with its traceback, that a defect of ours kept a message from being written."""
     if isinstance(error, Unwritten):
         _log.error("a message could not be written", exc_info=error, **ids(claimed))
-    _log.info("message failed", code=error.code, **ids(claimed))

@@ -8,14 +8,7 @@ from uuid import UUID
 from channels.errors import Busy, CannotAsk, CutOff, OptedOut, Refused, RefusedForNow, Unreachable
 from channels.model import Sent, Status
 from gateway.consent import inheriting
-from gateway.dispatch.events import (
-    event_of,
-    failed,
-    ids,
-    log_failed,
-    not_to_be_written_to,
-    reported,
-)
+from gateway.dispatch.events import event_of, failed, ids, not_to_be_written_to, reported
 from gateway.dispatch.pace import Pace, wait_after, wait_for_turn
 from gateway.dispatch.recording import Recording
 from gateway.dispatch.sizes import slowest_seconds
@@ -83,7 +76,7 @@ class Outcomes:
                 await suppressions.change(db, claimed.organization_id, theirs)
 
         await self._recording.note(claimed, [failed(claimed, error)], suppress)
-        log_failed(claimed, error)
+        _log.info("message failed", code=error.code, **ids(claimed))
 
     async def given_up(self, claimed: Claimed, error: Refused) -> None:
         """No more attempts: it has failed, unless an earlier request may have been taken."""
@@ -241,7 +234,7 @@ class Outcomes:
                 self._drop(claimed),
                 is_first=True,
             ):
-                log_failed(claimed, error)
+                _log.info("message failed", code=error.code, **ids(claimed))
             return
         # The first time at once: finding out took longer than the first pause.
         seconds = wait_after(claimed.refusals + 1, None) if claimed.refusals else 0.0

@@ -105,7 +105,8 @@ async def test_a_defect_afterwards(
 async def test_a_defect_of_the_second_request(
     gateway: Gateway, ask: Ask, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Resend may have taken the first one: the message stays unknown, and is tried again."""
+    """Resend may have taken the first one: the message stays unknown, and is tried again; the log
+    has the traceback."""
     await connect(gateway, "resend", Channel.EMAIL)
     api.says(504)
     row = await send(ask, "email", "ada@customer.example", subject="Hello", body="Hello")
@@ -114,6 +115,10 @@ async def test_a_defect_of_the_second_request(
         await step(worker)
         await hurry(gateway)
     monkeypatch.setattr(resend, "build", defect)
-    await step(worker)
+    with capture_logs() as logs:
+        await step(worker)
+    (line,) = [each for each in logs if each["log_level"] == "error"]
+    assert "a message could not be written" == line["event"]
+    assert isinstance(line["exc_info"].__cause__, LookupError)
     assert ("unknown", 1) == ((await row_of(ask, row))["status"], len(api.asked))
     assert 1 == await gateway.count("gateway.queue")
