@@ -117,7 +117,7 @@ _OWN: Final[dict[str, tuple[str | None, str]]] = {
         "Write the subject anew, on one line, and send it again.",
     ),
     "content": (
-        "The gateway could not put this message together. Nothing has left.",
+        "The gateway could not put this message together.",
         "Tell an administrator: this is a fault of the gateway itself.",
     ),
     "unreachable": (
