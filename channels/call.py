@@ -25,13 +25,6 @@ SHORTEST_RING, LONGEST_RING = 5, 600
 VOICEMAIL_SECONDS: Final = 120
 PLAY_CHARACTERS: Final = 200
 """What is kept free for the URL that is played: a file of ours gets a longer, signed one."""
-PLAYED: Final = frozenset(
-    {
-        "audio/mpeg", "audio/wav", "audio/wave", "audio/x-wav", "audio/aiff", "audio/x-aifc",
-        "audio/x-aiff", "audio/x-gsm", "audio/gsm", "audio/ulaw",
-    }
-)  # fmt: skip
-"""Types of recordings: https://www.twilio.com/docs/voice/twiml/play#supported-audio-file-types"""
 
 VOICEMAIL = "Thank you for calling. Please leave a message after the tone."
 NOBODY = "Thank you for calling. Nobody can take your call at the moment."

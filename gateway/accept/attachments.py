@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from channels.call import PLAYED
+from channels.kinds import bare_type
 from channels.model import Attachment, Channel
 from gateway.accept.compose import ComposeError
 from gateway.media.links import media_id_of
@@ -20,6 +20,9 @@ from gateway.store.media import Media
 _MOST = {Channel.EMAIL: 20, Channel.SMS: 10, Channel.WHATSAPP: 1}
 # Bytes of their URLs, names and types: no worker reads a row with 64 KiB of them (queue.sql).
 _SAID_BYTES = 48 * 2**10
+# What a provider plays of the types under which it is served our files (`gateway.media.kinds`).
+# https://www.twilio.com/docs/voice/twiml/play#supported-audio-file-types
+_PLAYED = frozenset({"audio/mpeg", "audio/wav"})
 # The same words for another organization's file as for none: nobody learns which ids exist.
 LACKS = "is none of the files of your organization"
 
@@ -56,7 +59,7 @@ def unplayable(url: str | None, ours: Mapping[str, Media | None]) -> str | None:
     file = ours[url]
     if file is None:
         return LACKS
-    if file.state == "stored" and file.content_type not in PLAYED:
+    if file.state == "stored" and bare_type(file.content_type) not in _PLAYED:
         return f"is of type {file.content_type}, which no call plays: give an MP3 or a WAV file"
     return None
 

@@ -308,6 +308,34 @@ async def test_what_no_call_plays(gateway: Gateway, ask: Ask, api: Api) -> None:
         assert "A file: it was deleted from the gateway." == now["error_message"]
 
 
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        ("Audio/MPEG", 202),
+        ("audio/mpeg; charset=binary", 202),
+        ("audio/mp3", 202),
+        ("audio/x-wav", 202),
+        ("audio/ogg; codecs=opus", 422),
+        ("audio/x-aiff", 422),
+    ],
+)
+async def test_what_is_served_as_a_recording(
+    gateway: Gateway, ask: Ask, said: str, status: int
+) -> None:
+    """A call plays what we serve to its provider as MP3 or WAV, however its sender named the type;
+    other types that the provider plays are served as unknown ones."""
+    await connect(gateway, "sendgrid", Channel.EMAIL)
+    await connect(gateway, "twilio", Channel.CALL)
+    sent = await send(ask, "email", ADA, **MAIL, attachments=[RECORDING | {"content_type": said}])
+    url = sent["attachments"][0]["url"]
+    call = {"channel": "call", "to": "+447700900123", "options": {"play": url}}
+    answer = await ask("POST", "/v1/messages", call)
+    assert status == answer.status
+    path = urlsplit(url).path.removeprefix("/gw")
+    async with gateway.http.get(path, headers={"Authorization": f"Bearer {gateway.a.key}"}) as got:
+        assert (status == 202) == (got.headers["Content-Type"] in {"audio/mpeg", "audio/wav"})
+
+
 async def test_the_longest_text_before_a_recording(gateway: Gateway, ask: Ask, api: Api) -> None:
     """Whatever is accepted is still short enough for the provider once its file has its link."""
     await connect(gateway, "sendgrid", Channel.EMAIL)
