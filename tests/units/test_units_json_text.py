@@ -52,6 +52,7 @@ def read_unsigned(text: str) -> None:
         (json_object, "[" * 100_000),
         (read_stored, "[" * 1500 + "]" * 1500),
         (lambda text: mailboxes([text]), "(" * 100_000 + "a@b.example"),
+        (lambda text: mailboxes([text]), "(\\)" * 5000 + "a@b.example"),
         (to_text, "<div>" * 100_000),
         (to_text, "<p style='" + "style:" * 5000 + "padding-left:9em'>x"),
     ],
@@ -93,3 +94,10 @@ def depth_of(value: object) -> int:
     if isinstance(value, dict):
         value = list(value.values())
     return 1 + max(map(depth_of, value), default=0) if isinstance(value, list) else 0
+
+
+def test_flat_comments_are_read() -> None:
+    """However many comments a header has, where none is within another one the library reads it."""
+    people = [f"o'brien{n}@x.example" for n in range(90)]
+    header = ", ".join(f"{each} (Sales) (Rome)" for each in people)
+    assert tuple(people) == mailboxes([header])

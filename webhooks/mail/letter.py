@@ -37,6 +37,7 @@ LENIENT: Final[dict[str, Any]] = (
 )
 # The library calls itself for each comment and each group that is within another one.
 NESTED = 100
+FLAT_COMMENT = re.compile(r"\([^()\\]*\)")
 ROUGH = re.compile(r"[\w.+-]{1,64}@[\w.-]{1,253}")
 LINE_ENDS = re.compile(r"[\r\n\t]+")
 # Ids that our own mails can refer to; others are replaced by digests, or left out.
@@ -220,7 +221,8 @@ def _addresses(texts: Iterable[str]) -> Iterator[str]:
     for text in texts:
         given = text[: min(left, ADDRESSES_CHARACTERS)]
         left -= len(given)
-        is_deep = given.count("(") + given.count(":") > NESTED
+        opening = FLAT_COMMENT.sub("", given) if given.count("(") > NESTED else given
+        is_deep = opening.count("(") + opening.count(":") > NESTED
         yield from ROUGH.findall(given) if is_deep else _read_by_library(given)
 
 
