@@ -113,6 +113,7 @@ async def test_a_template_of_each_channel(inbox: Inbox, ask: Ask, channel: str) 
     assert row | {"updated_at": ""} == same | {"updated_at": ""}
 
 
+DEEP = '[{"a": ' + "[" * 300 + "]" * 300 + "}]"
 WRONG: list[tuple[str, dict[str, str], str]] = [
     ("sms", {"name": ""}, "name"),
     ("sms", {"content": ""}, "content"),
@@ -128,6 +129,8 @@ WRONG: list[tuple[str, dict[str, str], str]] = [
     ("whatsapp", {**HX1, "options.variables": "1 = {{"}, "options.variables"),
     ("whatsapp", {**HX1, "options.components": "{"}, "options.components"),
     ("whatsapp", {**HX1, "options.components": "[1]"}, "options.components"),
+    ("whatsapp", {**HX1, "options.components": DEEP}, "options.components"),
+    ("whatsapp", {**HX1, "options.components": '[{"a": NaN}]'}, "options.components"),
     ("whatsapp", {**HX1, "options.parameters": "two"}, "options.parameters"),
     ("call", {"options.repeat": "9"}, "options.repeat"),
     ("call", {"options.repeat": "1.5"}, "options.repeat"),
