@@ -104,13 +104,9 @@ class Files:
     ) -> tuple[Attachment, ...]:
         """Attachments with URLs that a provider can fetch; URLs of other servers are unchanged.
 
-        Raises `Refused` for a file of ours that was deleted.
+        Raises `Refused`.
         """
         own = await self._own(organization_id, stored)
-        for one in stored:
-            if one.url.startswith(self._links.start) and _of(one, own) is None:
-                name = one.filename or "A file"
-                raise Refused(f"{name}: it was deleted from the gateway.", code="attachment")
         return tuple(
             replace(
                 _described(one, found),
@@ -131,11 +127,17 @@ class Files:
     async def _own(
         self, organization_id: UUID, stored: Sequence[Attachment]
     ) -> Mapping[UUID, Media]:
+        """Those of the files that are ours; raises `Refused` if one of them was deleted."""
         ids = [found for one in stored if (found := media_id_of(one.url))]
         if not ids:
             return {}
         async with self._database.as_service() as db:
-            return await media.by_ids(db, organization_id, ids)
+            own = await media.by_ids(db, organization_id, ids)
+        for one in stored:
+            if one.url.startswith(self._links.start) and _of(one, own) is None:
+                name = one.filename or "A file"
+                raise Refused(f"{name}: it was deleted from the gateway.", code="attachment")
+        return own
 
     async def _with_content(
         self, attachment: Attachment, own: Mapping[UUID, Media], left: int

@@ -181,14 +181,13 @@ async def test_load_refused(
 
 
 async def test_files_of_another_organization(stage: Stage, kept: Files) -> None:
-    """The URL of another tenant's file is not its file: it is asked for like anybody's."""
+    """The URL of another tenant's file is not its file: the same is said as of none."""
     own = await stored(stage, kept)
     other = await make_stage(stage.database, "Beta")
-
-    assert (RefusedForNow, "a.png: Its server cannot be reached.") == await failure(
-        kept, other.organization_id, own
-    )
-    assert (own,) == await kept.linked(other.organization_id, [own])
+    says = "a.png: it was deleted from the gateway."
+    assert (Refused, says) == await failure(kept, other.organization_id, own)
+    with pytest.raises(Refused, match="it was deleted from the gateway"):
+        await kept.linked(other.organization_id, [own])
 
 
 async def test_linked(stage: Stage, kept: Files) -> None:

@@ -280,8 +280,8 @@ async def test_a_recording_of_ours(gateway: Gateway, ask: Ask, api: Api, of: str
 
 
 async def test_what_no_call_plays(gateway: Gateway, ask: Ask, api: Api) -> None:
-    """A file of ours that is no recording is refused; and a call whose recording, or a text whose
-    picture, was deleted before it left has failed, and is not placed."""
+    """A file of ours that is no recording is refused; and a call whose recording, or a message
+    whose file, was deleted before it left has failed, and does not leave."""
     await connect(gateway, "sendgrid", Channel.EMAIL)
     await connect(gateway, "twilio", Channel.CALL)
     files = [RECORDING, inline(PDF)]
@@ -296,6 +296,7 @@ async def test_what_no_call_plays(gateway: Gateway, ask: Ask, api: Api) -> None:
     rows = [
         await send(ask, "call", "+447700900123", options={"play": mp3}),
         await send(ask, "sms", "+447700900123", body="Hi", attachments=[{"url": pdf}]),
+        await send(ask, "email", ADA, **MAIL, attachments=[{"url": pdf}]),
     ]
     async with gateway.database.as_service() as db:
         await db.execute("DELETE FROM gateway.media")
