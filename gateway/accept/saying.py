@@ -140,13 +140,15 @@ def _template(request: SendRequest, known: Known) -> tuple[Template | None, list
         return None, []
     rows = known.templates(request.template)
     row = next((row for row in rows if row["type"] == request.channel), None)
-    if row is not None and row["is_active"]:
+    if row is not None and row["is_active"] and not row["is_too_large"]:
         return template_of(request.channel, row, request.options), []
     if not rows:
         text = "there is no active template with that name or id"
     elif row is None:
         types = " and ".join(sorted({row["type"] for row in rows}))
         text = f"is of type {types}: there is no active one of type {request.channel}"
+    elif row["is_active"]:
+        text = "has options too large to be read: all templates of a request have 4 MiB at most"
     else:
         text = "is not active"
     return None, [FieldError("template", text)]

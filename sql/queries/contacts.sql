@@ -5,8 +5,8 @@
 -- $1: organization, $2: lead ids, $3: client ids, $4: template ids, $5: template names,
 -- $6: channels, $7: sender addresses, $8: last digits of phone numbers, $9: e-mail addresses,
 -- $10: last digits of sender addresses, $11: addresses that may be suppressed, in every form,
--- $12: ids of messages that are answered. Options of templates are read up to 4 MiB of JSON, which is ten
--- times as large in Python: those behind are replaced by some that are refused.
+-- $12: ids of messages that are answered. Of all templates' options together 4 MiB of JSON are read, which
+-- is ten times as large in Python: the smallest first, and templates beyond that are refused.
 SELECT
   (SELECT left(settings ->> 'country', 10) FROM organizations WHERE id = $1) AS country,
   (SELECT coalesce(json_agg(json_build_object(
@@ -17,10 +17,12 @@ SELECT
     FROM clients WHERE organization_id = $1 AND id = ANY ($3::uuid[])) AS clients,
   (SELECT coalesce(json_agg(json_build_object(
       'id', id, 'name', name, 'type', type, 'subject', subject, 'content', content,
-      'options', CASE WHEN so_far > 4194304 THEN '{"[too large]": true}' ELSE options END,
+      'options', CASE WHEN so_far <= 4194304 THEN options END, 'is_too_large', so_far > 4194304,
       'is_active', is_active) ORDER BY created_at DESC), '[]')
     FROM (
-      SELECT *, sum(octet_length(options::text)) OVER (ORDER BY created_at DESC, id) AS so_far
+      SELECT id, name, type, subject, content, options, is_active, created_at,
+        sum(octet_length(options::text)) OVER (
+          ORDER BY octet_length(options::text) NULLS FIRST, id) AS so_far
       FROM message_templates WHERE organization_id = $1
         AND (id = ANY ($4::uuid[]) OR (name = ANY ($5::text[]) AND is_active))) named) AS templates,
   (SELECT coalesce(json_agg(json_build_object(
@@ -73,7 +75,8 @@ ORDER BY c.created_at DESC;
 
 -- name: list_leads
 -- $7: the page ends once the texts of its rows have so many bytes, with JSON counted as ten times as
--- large, which it is in Python. The size of a text is known without reading it. `found`: how many rows there are without that limit.
+-- large, which it is in Python. The size of a text is known without reading it. `found`: how many rows
+-- there are without that limit.
 WITH page AS MATERIALIZED (
   SELECT id, organization_id, first_name, last_name, name, email, phone, source, source_details,
     utm_source, utm_medium, utm_campaign, status, tags, lead_score, ai_score, assigned_to,

@@ -20,10 +20,10 @@ from tests.service.wires import send
 if TYPE_CHECKING:
     from tests.service.conftest import Ask, Gateway
 
-REFUSED = "is not an option of this channel"
+REFUSED = "has options too large to be read: all templates of a request have 4 MiB at most"
 TO = "+447700900123"
-# As JSON three megabytes; as lists in Python a hundred.
-LISTS = f"[{'[],' * 1_000_000}[]]"
+# As JSON 4.5 megabytes; as lists in Python 150.
+LISTS = f"[{'[],' * 1_500_000}[]]"
 # More than a page has room for, were there two of them.
 HALF = json.dumps({"x": "y" * (MOST_BYTES // 15)})
 
@@ -80,14 +80,33 @@ async def test_lines_of_a_list(gateway: Gateway, ask: Ask) -> None:
     assert (None, None, "Hello") == (line["attachments"], line["metadata"], view.snippet(line))
 
 
+async def test_what_callers_may_store_is_read(ask: Ask) -> None:
+    """PostgreSQL writes 1e308 with 309 digits, so that 64 KiB of it become three megabytes."""
+    most = {"x": [1e308] * 9300}
+    sms = {"channel": "sms", "to": TO, "body": "Hello", "metadata": most}
+    message = (await ask("POST", "/v1/messages", sms)).body
+    assert most == (await ask("GET", f"/v1/messages/{message['id']}")).body["metadata"]
+    lead = (await ask("POST", "/v1/leads", {"first_name": "Ada", "custom_fields": most})).body
+    assert most == lead["custom_fields"]
+
+
 async def test_options_that_are_too_large(gateway: Gateway, ask: Ask) -> None:
-    """Options of templates are read up to four megabytes: templates with more are not sent with."""
-    given = {"name": "large", "type": "sms", "content": "Hello"}
-    template = (await ask("POST", "/v1/templates", given)).body
-    change = "UPDATE message_templates SET options = $1::jsonb WHERE id = $2"
-    await as_staff(gateway, change, json.dumps({"x": "y" * 2**22}), UUID(template["id"]))
-    refused = await ask("POST", "/v1/messages", {"channel": "sms", "to": TO, "template": "large"})
-    assert (422, {"options.[too large]": REFUSED}) == (refused.status, refused.fields())
+    """Options of templates are read up to four megabytes: templates with more are not sent with.
+    Those with smaller ones are, though they are older, and named by the same requests."""
+    given = {"type": "sms", "content": "Hello"}
+    for name in ("none", "small", "large"):
+        template = (await ask("POST", "/v1/templates", given | {"name": name})).body
+        size = {"none": None, "small": 10, "large": 2**22}[name]
+        change = "UPDATE message_templates SET options = $1::jsonb WHERE id = $2"
+        options = json.dumps({"x": "y" * size}) if size else None
+        await as_staff(gateway, change, options, UUID(template["id"]))
+    messages = [{"channel": "sms", "to": TO, "template": each} for each in ("none", "large")]
+    sent, refused = (await ask("POST", "/v1/messages/batch", {"messages": messages})).body["data"]
+    assert (202, 422) == (sent["status"], refused["status"])
+    assert [{"field": "template", "message": REFUSED}] == refused["problem"]["errors"]
+    messages[0]["template"] = "small"
+    small, _ = (await ask("POST", "/v1/messages/batch", {"messages": messages})).body["data"]
+    assert ["options.x"] == [each["field"] for each in small["problem"]["errors"]]
 
 
 async def test_webhooks_read_what_callers_hear(gateway: Gateway) -> None:
