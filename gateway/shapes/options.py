@@ -72,10 +72,12 @@ _OF: dict[Channel, type[Options]] = {
 }
 
 
-def check(channel: Channel, given: Mapping[str, Any] | None) -> list[FieldError]:
+def check(channel: Channel, given: object) -> list[FieldError]:
     """What is wrong with the options of a channel."""
     if not given:
         return []
+    if not isinstance(given, Mapping):  # another program has stored them
+        return [FieldError("options", "cannot be read as they are stored: set them anew")]
     try:
         _OF[channel].model_validate(given)
     except ValidationError as error:

@@ -57,10 +57,12 @@ def test_no_row_breaks_the_page(**columns: Any) -> None:
 
 
 def test_no_number_of_files_makes_a_page_slow() -> None:
-    """Of a million files, which another program stored, as many are shown as a mail may have."""
+    """Of a million files a hundred are shown, and it is said how many are not."""
     many = row(attachments=[{"url": OURS}] * 1_000_000, body="")
-    assert 100 == len(view.shown(many, NOW, {}).files) == len(media_ids([many]))
-    assert "100 files" == view.snippet(many)
+    shown = view.shown(many, NOW, {})
+    assert 100 == len(shown.files) == len(media_ids([many]))
+    assert ["999,900 more files are not shown"] == shown.details
+    assert "1000000 files" == view.snippet(many)
 
 
 @given(digits=st.text(alphabet="0123456789²٣", max_size=6000))

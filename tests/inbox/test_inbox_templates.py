@@ -247,6 +247,26 @@ async def test_a_template_is_changed_turned_off_and_deleted(inbox: Inbox, ask: A
     assert [] == await templates(ask)
 
 
+async def test_options_that_a_form_cannot_show(inbox: Inbox, ask: Ask) -> None:
+    """Options too large to be read are not lost when something else is saved."""
+    browser = await inbox.signed_in()
+    await browser.post("/templates/new", {"type": "whatsapp", **COMMON, **HX1})
+    (row,) = await templates(ask)
+    await inbox.change(
+        """UPDATE message_templates SET options = options || jsonb_build_object(
+          'variables', jsonb_build_object('1', repeat('x', 5000000))) WHERE organization_id = $1""",
+        inbox.gateway.a.organization_id,
+    )
+
+    saved = await browser.post(f"/templates/{row['id']}", {**COMMON, "description": "for all"})
+
+    assert 422 == saved.status
+    assert "cannot be read as they are stored" in saved.words
+    async with inbox.gateway.database.as_service() as db:
+        size = await db.fetchval("SELECT octet_length(options::text) FROM message_templates")
+    assert 5_000_000 < size
+
+
 async def test_a_form_of_no_channel(inbox: Inbox) -> None:
     """It was not made here."""
     browser = await inbox.signed_in()

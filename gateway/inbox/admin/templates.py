@@ -18,6 +18,7 @@ from gateway.inbox.words import CHANNELS
 from gateway.manage import templates
 from gateway.problems import Problem
 from gateway.shapes.templates import TemplateIn, TemplatePatch
+from gateway.store.codecs import UNREADABLE
 
 _LIMIT = 50
 _SHOWN = 300  # characters shown of a value that somebody else has saved
@@ -103,6 +104,8 @@ async def change(visit: Visit) -> web.StreamResponse:
             return _form(visit, channel, row, shown, errors=errors, seen=seen)
 
     async def save(columns: dict[str, Any]) -> dict[str, Any]:
+        if columns["options"] is None and row["options"] == UNREADABLE:
+            del columns["options"]  # they stay: the form could not show them
         wanted = forms.read(TemplatePatch, columns)
         return await templates.change(visit.services, visit.staff, visit.id, wanted, seen=row)
 

@@ -41,13 +41,24 @@ class File:
 
 
 def attachments(row: Mapping[str, Any]) -> list[Any]:
-    """The attachments of a row; none if another program has stored something else there.
-
-    At most `_FILES`, which is as many as any message of ours has: a page with a million would take
-    half a minute, in which nobody else is served.
-    """
+    """The first attachments of a row, at most `_FILES`: a page with a million would take half a
+    minute, in which nobody else is served. None if another program has stored something else."""
     given = row["attachments"]
     return given[:_FILES] if isinstance(given, list) else []
+
+
+def count(row: Mapping[str, Any]) -> int:
+    """How many attachments a row has, also those that are not shown."""
+    given = row["attachments"]
+    return len(given) if isinstance(given, list) else 0
+
+
+def unshown(row: Mapping[str, Any]) -> list[str]:
+    """A line about the attachments that are not shown, if there are any."""
+    more = count(row) - _FILES
+    if more <= 0:
+        return []
+    return ["1 more file is not shown" if more == 1 else f"{more:,} more files are not shown"]
 
 
 def file_of(attachment: Any, media: Mapping[UUID, Mapping[str, Any]]) -> File:  # noqa: ANN401

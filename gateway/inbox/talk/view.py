@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from gateway.inbox.talk.kinds import File, attachments, details, file_of
+from gateway.inbox.talk.kinds import File, attachments, count, details, file_of, unshown
 from gateway.why import Reason, failure
 
 Row = Mapping[str, Any]
@@ -116,7 +116,7 @@ def shown(
         quoted=_text(told.get("quoted_text")),
         has_html=bool(row["html_body"]),
         files=[file_of(each, media) for each in attachments(row)],
-        details=details(row["channel"], told, is_ours=is_ours),
+        details=[*details(row["channel"], told, is_ours=is_ours), *unshown(row)],
         failure=failure(row["channel"], carried_by, row["error_code"], row["error_message"])
         if state == "failed"
         else None,
@@ -158,9 +158,9 @@ def snippet(row: Row | None) -> str:
     if row["subject"]:
         text = f"{row['subject']}: {text}" if text else row["subject"]
     if not text:
-        files = attachments(row)
+        files = count(row)
         lines = details(row["channel"], provider(row), is_ours=row["direction"] == "outbound")
-        text = next(iter(lines), "") or (_files(len(files)) if files else "")
+        text = next(iter(lines), "") or (_files(files) if files else "")
     return text if len(text) <= _PREVIEW else f"{text[:_PREVIEW].rstrip()}…"
 
 
