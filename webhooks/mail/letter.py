@@ -214,8 +214,8 @@ def mailboxes(texts: Iterable[str], *, most: int = RECIPIENTS) -> tuple[str, ...
 def _addresses(texts: Iterable[str]) -> Iterator[str]:
     """The addresses of one header after the other, within a bound, because reading them is slow.
 
-    If a header breaks the library's parser, or has too many comments or groups for it, a rough
-    pattern finds its addresses.
+    If a header has more comments or groups than the library can read, a rough pattern finds its
+    addresses.
     """
     left = ALL_ADDRESSES_CHARACTERS
     for text in texts:
@@ -223,14 +223,10 @@ def _addresses(texts: Iterable[str]) -> Iterator[str]:
         left -= len(given)
         opening = FLAT_COMMENT.sub("", given) if given.count("(") > NESTED else given
         is_deep = opening.count("(") + opening.count(":") > NESTED
-        yield from ROUGH.findall(given) if is_deep else _read_by_library(given)
-
-
-def _read_by_library(given: str) -> list[str]:
-    try:
-        return [address for _, address in utils.getaddresses([given], **LENIENT)]
-    except (ValueError, IndexError):
-        return ROUGH.findall(given)
+        if is_deep:
+            yield from ROUGH.findall(given)
+        else:
+            yield from (address for _, address in utils.getaddresses([given], **LENIENT))
 
 
 def references(headers: Headers) -> list[str]:
