@@ -82,6 +82,9 @@ class Batching(Generic[T, R]):
     `most` units, or one item of any size; `room` units may wait. With several `lanes` another batch
     starts beside those under way once as much waits as they have: so it need not wait for their
     commit, but no batch is small only because a lane is free.
+
+    A batch has at most `callers` items. Those who are answered together ask again together: if they
+    were all callers there are, this process and PostgreSQL would wait for each other in turns.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class Batching(Generic[T, R]):
         held: tuple[type[Exception], ...] = (),
         owner: Callable[[T], Hashable] = lambda _: None,
         most: int = 200,
+        callers: int = 20_000,
         room: int = 20_000,
         lanes: int = 1,
     ) -> None:
@@ -102,6 +106,7 @@ class Batching(Generic[T, R]):
         self._held = held
         self._owner = owner
         self._most = most
+        self._callers = callers
         self._room = room
         self._lanes = lanes
         self._waiting: Lines[_Wish[T, R]] = Lines()
@@ -203,7 +208,9 @@ class Batching(Generic[T, R]):
     def _next(self) -> list[_Wish[T, R]]:
         batch: list[_Wish[T, R]] = []
         size = 0
-        while wish := self._waiting.take(self._most - size if batch else None):
+        while len(batch) < self._callers and (
+            wish := self._waiting.take(self._most - size if batch else None)
+        ):
             if wish.answer.done():  # its caller has gone away
                 continue
             owner = self._owner(wish.item)

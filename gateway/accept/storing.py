@@ -60,6 +60,9 @@ _log = logger(__name__)
 # count as a row, so a transaction has at most 12.5 MiB, or one request that is larger.
 _MOST, _UNIT_BYTES = 200, 64 * 2**10
 _LARGE_BYTES = _MOST * _UNIT_BYTES
+# Requests in one transaction: with 64 connections, one web process accepts a sixth more than if all
+# of them were in the same (docs/performance.md).
+_CALLERS = 40
 # Bytes of text in the requests that wait or are being stored. Requests with less than
 # `_SMALL_BYTES` are not counted: as many of them as may wait have less together.
 _ROOM_BYTES, _SMALL_BYTES = 320 * 2**20, 8 * 2**10
@@ -99,6 +102,7 @@ class Storing:
             held=OF_ITS_ROWS,
             owner=lambda accepted: accepted.caller.organization_id,
             most=_MOST,
+            callers=_CALLERS,
             lanes=lanes,
         )
 

@@ -130,3 +130,12 @@ async def test_what_one_batch_does_not_hold_is_the_other_lane_s() -> None:
     going.set()
     assert list(range(350)) == await asyncio.gather(*burst)
     assert [2, 100, 100, 100, 50] == begun
+
+
+async def test_not_all_callers_are_answered_together() -> None:
+    """Of many items only as many as it may have are in a batch, so that the rest is done while
+    those who were answered ask again."""
+    store = Store()
+    do = Batching(store, shared=(), callers=30)
+    assert [*range(100)] == await asyncio.gather(*map(do, range(100)))
+    assert [30, 30, 30, 10] == store.sizes
