@@ -28,6 +28,7 @@ DETAIL_CHARACTERS: Final = 1000
 # Of all details of a message, as JSON: enough for long orders and the answers of long forms.
 KEPT_CHARACTERS: Final = 64_000
 LONGEST_NUMBER: Final = 18
+CHARSET_CHARACTERS: Final = 40
 # Codecs of Python that are no charsets: they are slow, or decode something else than text.
 NOT_CHARSETS: Final = frozenset(
     {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"}
@@ -48,8 +49,11 @@ def codec(charset: str) -> str:
     """The name of Python's codec for a charset; raises `LookupError`.
 
     Python searches its folders for each name, and keeps it for ever, even one that it does not
-    know: so it is not asked for those, of which a mail may have a million.
+    know: so it is not asked for those, of which a mail may have a million. No name is longer than
+    `CHARSET_CHARACTERS`; "utf", a megabyte of hyphens, "8" would be kept here.
     """
+    if len(charset) > CHARSET_CHARACTERS:
+        raise LookupError("no codec has so long a name")
     name = encodings.normalize_encoding(charset).lower()
     if _CODECS.isdisjoint((name, name.replace(".", "_"))):
         raise LookupError("no codec has this name")

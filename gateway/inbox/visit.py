@@ -134,7 +134,7 @@ class Visit:
     async def posted(self) -> MultiDictProxy[str | bytes | bytearray | FileField]:
         """The fields of a form, including files; raises `Problem` 400 if it is not a form."""
         try:
-            await _check_beginning(self.request)
+            await _check_form(self.request)
             posted = await self.request.post()
             for text in _texts(posted):
                 text.encode()  # fails for lone surrogates, from odd charsets or in file names
@@ -191,7 +191,7 @@ class Visit:
         return web.Response(status=303, headers={"Location": found})
 
 
-async def _check_beginning(request: web.Request) -> None:
+async def _check_form(request: web.Request) -> None:
     """Raise `ValueError` unless a multipart form begins with its first part, as browsers send it,
     or if a Content-Type is none that they send: aiohttp takes seconds for an odd one, or fails.
 

@@ -147,3 +147,10 @@ def test_a_mark_before_the_text() -> None:
         [found] = mail.events(raw, provider="smtp")
         assert isinstance(found, Inbound)
         assert "Hello" == found.body
+
+
+def test_a_charset_with_a_name_without_end() -> None:
+    """Python would understand it, but it would be kept in memory."""
+    assert "utf-8" == values.codec("utf" + "-" * 30 + "8")
+    with pytest.raises(LookupError):
+        values.codec("utf" + "-" * 100 + "8")

@@ -45,7 +45,7 @@ async def known(visit: Visit, db: Connection) -> Row:
         "kind": kind,
         "conversation_id": own,
         # The schema stores "Unknown" if there is no name.
-        "name": None if found["name"] == "Unknown" else found["name"][:1000],
+        "name": None if found["name"] == "Unknown" else (found["name"] or "")[:1000] or None,
         "addresses": [address for address in theirs if address not in elsewhere],
         "elsewhere": elsewhere,
     }
