@@ -145,7 +145,10 @@ def _code(payload: Record) -> str | None:
 
 
 def read_list(answer: Answer, outbound: Outbound) -> list[Sent]:
-    """The listed messages that have our id, oldest first; raises a `SendError`."""
+    """The listed messages that have our id, oldest first; raises a `SendError`.
+
+    One whose id cannot be read has none here: Postmark took it all the same.
+    """
     payload = json_object(answer.text)
     if answer.status != 200:
         raise _refusal(answer, payload)
@@ -154,8 +157,10 @@ def read_list(answer: Answer, outbound: Outbound) -> list[Sent]:
         raise AnswerLost("Postmark's list of messages cannot be read.", code="unreadable")
     records = [each for each in listed if isinstance(each, dict) and _is_ours(each, outbound)]
     records.reverse()  # Postmark lists the newest first
-    ids = [(each.get("MessageID"), each) for each in records]
-    return [_sent(id_, each, "ReceivedAt", "Status") for id_, each in ids if isinstance(id_, str)]
+    ids = [id_ if isinstance(id_ := each.get("MessageID"), str) else "" for each in records]
+    return [
+        _sent(id_, each, "ReceivedAt", "Status") for id_, each in zip(ids, records, strict=True)
+    ]
 
 
 def _is_ours(record: Record, outbound: Outbound) -> bool:

@@ -197,12 +197,15 @@ def record(external_id: object, message_id: str = str(ID)) -> dict[str, object]:
 
 
 async def test_what_it_has(postmark_api: FakeApi, session: aiohttp.ClientSession) -> None:
-    """It is asked by our id, in the stream of the account; only what carries our id is ours."""
+    """It is asked by our id, in the stream of the account; only what carries our id is ours.
+
+    One whose own id cannot be read is ours all the same, so that it is not sent again.
+    """
     others = [record("z", "another"), {"MessageID": "y"}, {**record("x"), "Metadata": 1}, 7]
     listed = [record("b"), *others, record("a"), record(None)]
     postmark_api.text = json.dumps({"TotalCount": 7, "Messages": listed})
     detail = {"ReceivedAt": "2026-01-02T03:04:05-05:00", "Status": "Sent"}
-    expected = [Sent(external_id="a", detail=detail), Sent(external_id="b", detail=detail)]
+    expected = [Sent(external_id=id_, detail=detail) for id_ in ("", "a", "b")]
     found = await postmark.half.find(account(postmark_api.url), outbound(), session, SINCE)
     assert expected == found
     held = account(postmark_api.url, message_stream="news")

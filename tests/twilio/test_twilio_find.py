@@ -82,7 +82,6 @@ async def test_the_question(twilio_api: FakeTwilio, session: aiohttp.ClientSessi
         ({"to": "+15550003333"}, False),
         ({"direction": "inbound"}, False),
         ({"direction": "outbound-reply"}, False),
-        ({"sid": None}, False),
     ],
 )
 async def test_which_records_match(
@@ -218,11 +217,32 @@ async def test_the_search_is_bounded(
     assert len(twilio_api.asked) == PAGES
 
 
-@pytest.mark.parametrize("last", ["http://127.0.0.1:1/evil", "https://evil.example/", "", 5])
-async def test_other_hosts_are_not_asked(
+@pytest.mark.parametrize("sid", [None, "", "SM 1", 5, "S" * 65])
+async def test_a_record_without_a_usable_id(
+    twilio_api: FakeTwilio, session: aiohttp.ClientSession, sid: Any
+) -> None:
+    """A record whose id cannot be read is found without it: it must not seem to be missing."""
+    pages(twilio_api, [record(sid=sid)])
+    [sent] = await half.find(account(twilio_api.url), outbound(), session, SINCE)
+    assert not sent.has_id
+
+
+@pytest.mark.parametrize("last", ["http://127.0.0.1:1/evil", "https://evil.example/", 5, "/a\nb"])
+async def test_a_next_page_that_cannot_be_asked_for(
     twilio_api: FakeTwilio, session: aiohttp.ClientSession, last: Any
 ) -> None:
-    """A next page on another host is none: the credentials stay where they belong."""
+    """No other host gets the credentials; what such a page has does not seem to be missing."""
+    pages(twilio_api, [record()], last=last)
+    with pytest.raises(AnswerLost):
+        await found(twilio_api, session)
+    assert len(twilio_api.asked) == 1
+
+
+@pytest.mark.parametrize("last", [None, ""])
+async def test_the_last_page(
+    twilio_api: FakeTwilio, session: aiohttp.ClientSession, last: Any
+) -> None:
+    """A page without a next one is the last."""
     pages(twilio_api, [record()], last=last)
     assert await found(twilio_api, session) == [SID]
     assert len(twilio_api.asked) == 1

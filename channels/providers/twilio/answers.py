@@ -114,13 +114,12 @@ def read_page(answer: Response, name: str = "messages") -> Page:
     records = payload.get(name)
     if not isinstance(records, list):
         raise AnswerLost(f"Twilio's list of {name} cannot be read.", code="unreadable")
-    following = payload.get("next_page_uri")
-    # Only a path: the credentials must not go to another host.
-    is_path = isinstance(following, str) and following.startswith("/")
-    return Page(
-        records=[each for each in records if isinstance(each, dict)],
-        next_uri=following if is_path else None,
-    )
+    following = payload.get("next_page_uri") or None
+    # Only a path: the credentials must not go to another host. What is on a page that cannot be
+    # read must not seem to be missing: it would be sent again.
+    if following is not None and not re.fullmatch(r"/[!-~]*", str(following)):
+        raise AnswerLost(f"The next page of Twilio's {name} cannot be read.", code="unreadable")
+    return Page(records=[each for each in records if isinstance(each, dict)], next_uri=following)
 
 
 def _refusal(answer: Response, payload: object) -> Refused | RefusedForNow | AnswerLost:

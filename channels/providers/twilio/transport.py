@@ -152,7 +152,7 @@ async def search(
     is_exact: Callable[[Record], bool] = lambda _: False,
 ) -> list[Sent]:
     """The records of a list that match (`since` then), oldest first; those that are not exact have
-    `may_differ`.
+    `may_differ`, and one whose SID cannot be read has no id: it was taken all the same.
 
     Raises `AnswerLost` also if there are more records than we look through.
     """
@@ -167,9 +167,11 @@ async def search(
             found.reverse()  # Twilio lists the newest first, to the second
             found.sort(key=lambda record: parse_date(record.get("date_created")) or since)
             return [
-                replace(sent, may_differ=not is_exact(record))
+                replace(
+                    read_record(record, name) or Sent(external_id=""),
+                    may_differ=not is_exact(record),
+                )
                 for record in found
-                if (sent := read_record(record, name))
             ]
         url = API + page.next_uri
     raise AnswerLost(f"Twilio lists too many {name} to this recipient.", code="too-many")
