@@ -186,12 +186,14 @@ class Sent:
 
     `told` is empty if the answer says no more than that the provider has the message. `may_differ`:
     this entry of a provider's list may have another text, which is not shown, or was changed.
+    `is_hidden`: it shows no text, though others of the list do.
     """
 
     external_id: str
     detail: Mapping[str, Any] = field(default_factory=dict)
     told: tuple[Told, ...] = ()
     may_differ: bool = False
+    is_hidden: bool = False
 
     @property
     def has_id(self) -> bool:

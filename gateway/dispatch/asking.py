@@ -122,8 +122,8 @@ class Asking:
                 db, claimed.organization_id, claimed.message_id, from_any=has_pool
             )
             known = await queue.known_external_ids(db, [sent.external_id for sent in listed])
-        twins = _alike(open_ones, outbound)
         free = [sent for sent in listed if sent.external_id not in known]
+        twins = _alike(open_ones, outbound, is_hidden=any(sent.is_hidden for sent in free))
         if any(twin.is_in_flight for twin in twins):
             # Not counted as a question: equal messages may keep coming for a long time.
             await self._outcomes.ask_again(claimed, self._pace.twin_wait, questions=0)
@@ -165,10 +165,10 @@ def _is_certain(claimed: Claimed, age: float, sure_after: float) -> bool:
     return min(age, claimed.open_for) >= sure_after and claimed.open_for - age <= _SET_BACK
 
 
-def _alike(twins: Sequence[Twin], outbound: Outbound) -> list[Twin]:
-    """The twins that look like this message in the provider's list."""
+def _alike(twins: Sequence[Twin], outbound: Outbound, *, is_hidden: bool) -> list[Twin]:
+    """The twins that look like this message in the provider's list, which may hide texts."""
     content = outbound.content
-    if outbound.channel is Channel.CALL or content.template is not None:
+    if is_hidden or outbound.channel is Channel.CALL or content.template is not None:
         return list(twins)  # the list does not show our text
     if outbound.channel is not Channel.SMS:
         return _with_its_text(twins, outbound)

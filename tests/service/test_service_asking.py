@@ -358,3 +358,26 @@ async def test_a_provider_that_is_asked_too_often(gateway: Gateway, ask: Ask, ap
     async with gateway.database.as_service() as db:
         wait = await db.fetchval("SELECT run_at - now() FROM gateway.queue")
     assert timedelta(seconds=590) < wait < timedelta(seconds=610)
+
+
+async def test_an_account_that_hides_numbers(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """Twilio may have it, but hides to whom its records went: it is not sent again, and a report
+    tells."""
+    worker = api.worker(gateway, sure_after=0)
+    (ours,) = await lose(ask, api, worker, SMS)
+    answering(api, record(gateway.a.sender, to=SMS["to"][:-4] + "XXXX", body=None))
+    await ask_about(gateway, worker, ours)
+    assert ("unknown", None) == await fate(ask, ours)
+    why = (await ask("GET", f"/v1/messages/{ours['id']}/why")).body
+    assert "hides numbers" in str(why)
+    await found_by_report(gateway, ours)
+    assert ("sent", SID) == await fate(ask, ours)
+
+
+async def test_a_text_that_is_hidden(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """What Twilio lists without its text, to this person since then, is this message."""
+    worker = api.worker(gateway, sure_after=0)
+    (ours,) = await lose(ask, api, worker, SMS)
+    answering(api, record(gateway.a.sender, body=""))
+    await ask_about(gateway, worker, ours)
+    assert ("sent", SID) == await fate(ask, ours)

@@ -94,6 +94,7 @@ PAIRS: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
         [WHATSAPP | {"variables": {"time": time}} for time in ("ten", "two")],
         {"to": f"whatsapp:{SMS['to']}", "body": "See you"},
     ),
+    "hidden texts": ([SMS | {"body": f"At {time}"} for time in ("ten", "two")], {"body": None}),
     "pictures": (
         [SMS | {"attachments": [{"url": f"https://a.example/{n}.png"}]} for n in (1, 2)],
         {},

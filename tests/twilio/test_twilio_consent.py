@@ -13,6 +13,8 @@ from webhooks.model import ConsentChange, Inbound, Reason, StatusReport
     [
         ("21610", "+15550002222", Channel.SMS, "+15550002222"),
         ("21610", "", Channel.SMS, None),
+        ("21610", "+1555000XXXX", Channel.SMS, None),
+        ("63014", "whatsapp:+1555000XXXX", Channel.WHATSAPP, None),
         ("21610", "rcs:+15550002222", Channel.SMS, "+15550002222"),
         ("63014", "whatsapp:US.1234", Channel.WHATSAPP, "US.1234"),
         ("63014", "", Channel.WHATSAPP, None),

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from channels.errors import AnswerLost, Refused, RefusedForNow, SendError
+from channels.errors import AnswerLost, CannotAsk, Refused, RefusedForNow, SendError
 from channels.model import Channel, ProviderTemplate
 from channels.providers.twilio import PAGES, half
 from tests.twilio.conftest import FakeTwilio
@@ -74,9 +74,12 @@ async def test_the_question(twilio_api: FakeTwilio, session: aiohttp.ClientSessi
         ({"date_created": None}, True),
         ({"date_created": "nonsense"}, True),
         ({"status": "failed"}, True),
+        ({"body": None}, True),
+        ({"body": "[Redacted]"}, True),
+        ({"body": None, "seconds": -120}, False),
+        ({"body": None, "to": "+15550003333"}, False),
         ({"seconds": -120}, False),
         ({"body": "Hello you"}, False),
-        ({"body": None}, False),
         ({"from": "+15550003333"}, False),
         ({"from": None}, False),
         ({"to": "+15550003333"}, False),
@@ -93,6 +96,43 @@ async def test_which_records_match(
     """A record is the message when sender, recipient, text and time are its own."""
     pages(twilio_api, ["nonsense", record(**fields)])
     assert await found(twilio_api, session) == ([SID] if is_found else [])
+
+
+async def test_a_hidden_text(twilio_api: FakeTwilio, session: aiohttp.ClientSession) -> None:
+    """A record that does not show its text may be that of another message, and says so."""
+    pages(twilio_api, [record(), record(body=None)])
+    hidden, shown = await half.find(account(twilio_api.url), outbound(), session, SINCE)
+    assert (hidden.is_hidden, hidden.may_differ) == (True, True)
+    assert (shown.is_hidden, shown.may_differ) == (False, False)
+
+
+@pytest.mark.parametrize("is_listed", [True, False], ids=["listed", "only with the sender's"])
+async def test_hidden_numbers(
+    twilio_api: FakeTwilio,
+    session: aiohttp.ClientSession,
+    is_listed: bool,  # noqa: FBT001
+) -> None:
+    """Where records hide the recipient's number, whether by recipient or only by sender there are
+    some, nobody can tell whether the message was taken."""
+
+    async def answer(request: web.Request) -> web.Response:
+        hidden = record(to="+1555000XXXX", body=None)
+        is_shown = is_listed or request.query.get("From") == "+15550001111"
+        return web.json_response({"messages": [hidden] if is_shown else []})
+
+    twilio_api.answer = answer
+    with pytest.raises(CannotAsk):
+        await half.find(account(twilio_api.url), outbound(), session, SINCE)
+
+
+async def test_hidden_numbers_of_a_service(
+    twilio_api: FakeTwilio, session: aiohttp.ClientSession
+) -> None:
+    """A messaging service sends from numbers that we do not know: all of the account count."""
+    pages(twilio_api, [])
+    assert await found(twilio_api, session, messaging_service_sid="MG1") == []
+    _, (request, _) = twilio_api.asked
+    assert parse_qs(request.query_string) == {"PageSize": ["200"]}
 
 
 @pytest.mark.parametrize(
@@ -203,7 +243,7 @@ async def test_old_pages_end_the_search(
     old = [record(-100), record(-200)]
     pages(twilio_api, [record(sid="SM2")], old, [record(sid="SM1")])
     assert await found(twilio_api, session) == ["SM2"]
-    pages(twilio_api, [record(sid="SM2")], [*old, record(date_created=None, body="")], [record()])
+    pages(twilio_api, [record(sid="SM2")], [*old, record(date_created=None, body="Hi")], [record()])
     assert await found(twilio_api, session) == [SID, "SM2"]
 
 

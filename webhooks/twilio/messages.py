@@ -14,7 +14,7 @@ from typing import Any, Final
 from channels import consent, phone
 from channels.consent import Consent
 from channels.model import Attachment, Channel, Status
-from channels.providers.twilio import OPT_OUTS, PREFIX, explain
+from channels.providers.twilio import HIDDEN_DIGITS, OPT_OUTS, PREFIX, explain
 from webhooks.model import (
     UNNAMED,
     ConsentChange,
@@ -109,7 +109,8 @@ def status(given: Given, url: str) -> list[WebhookEvent]:
     change = ConsentChange(
         channel=channel,
         reason=Reason.STOP,
-        address=_address(to, channel) or None,
+        # Where digits are hidden, the message tells who it is.
+        address=None if to.endswith(HIDDEN_DIGITS) else _address(to, channel) or None,
         message_id=ours,
         external_id=external_id,
         word=code,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -19,19 +19,20 @@ from typing import Final
 import aiohttp
 
 from channels import credentials
+from channels.errors import CannotAsk
 from channels.http import Limits, form_body
 from channels.leaving import writing
 from channels.model import Account, Channel, Outbound, Sent
 from channels.providers.twilio import calls, messages
-from channels.providers.twilio.answers import read
+from channels.providers.twilio.answers import listed, read
 from channels.providers.twilio.calls import sibling
-from channels.providers.twilio.messages import PREFIX
+from channels.providers.twilio.messages import HIDDEN_DIGITS, PREFIX
 from channels.providers.twilio.reasons import OPT_OUTS, explain
-from channels.providers.twilio.transport import API, PAGES, authorize, client, post, search
+from channels.providers.twilio.transport import API, PAGES, authorize, client, newest, post, search
 
 __all__ = (
-    "API", "IDENTITY", "OPT_OUTS", "PAGES", "PREFIX", "RETRIES", "Twilio", "authorize", "build",
-    "explain", "half", "read", "sibling", "validate_credentials",
+    "API", "HIDDEN_DIGITS", "IDENTITY", "OPT_OUTS", "PAGES", "PREFIX", "RETRIES", "Twilio",
+    "authorize", "build", "explain", "half", "read", "sibling", "validate_credentials",
 )  # fmt: skip
 
 # Twilio repeats a callback after a 5xx only if the URL's fragment says so
@@ -98,17 +99,31 @@ class Twilio:
     ) -> list[Sent]:
         """The messages or calls like `outbound` that Twilio took since then, oldest first.
 
-        Raises `AnswerLost` also if there are more records than we look through.
+        Raises `AnswerLost` also if there are more records than we look through, and `CannotAsk` if
+        the records hide to whom they went.
         """
         asking = client(account, session, self.limits)
         if outbound.channel is Channel.CALL:
             url = calls.list_url(account, outbound)
             like = partial(calls.matches, outbound=outbound)
-            return await search(asking, url, name="calls", matches=like, since=since)
+            found = await search(asking, url, name="calls", matches=like, since=since)
+            return [replace(listed(each, "calls"), may_differ=True) for each in found]
         url = messages.list_url(account, outbound)
-        same = partial(messages.matches, account=account, outbound=outbound)
-        exact = partial(messages.has_its_text, outbound=outbound)
-        return await search(asking, url, name="messages", matches=same, since=since, is_exact=exact)
+        like = partial(messages.matches, account=account, outbound=outbound)
+        found = await search(asking, url, name="messages", matches=like, since=since)
+        # A list by recipient may lack those whose recipient is hidden: others of the sender tell.
+        shown = found or await newest(asking, messages.newest_url(account, outbound))
+        if any(messages.hides_number(each) for each in shown):
+            text = "Twilio hides numbers in this account's records: only its reports can tell."
+            raise CannotAsk(text, code="hidden")
+        return [
+            replace(
+                listed(each, "messages"),
+                may_differ=not messages.has_its_text(each, outbound),
+                is_hidden=messages.hides_text(each),
+            )
+            for each in found
+        ]
 
 
 half = Twilio()

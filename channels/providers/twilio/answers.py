@@ -75,6 +75,11 @@ def read_record(payload: object, name: str) -> Sent | None:
     return Sent(external_id=sid, detail=detail, told=(_outcome(payload, sid, name),))
 
 
+def listed(record: Record, name: str) -> Sent:
+    """A record of a list; one whose SID cannot be read has no id: it was taken all the same."""
+    return read_record(record, name) or Sent(external_id="")
+
+
 def _plain(value: object) -> str | int | None:
     """A value if it is worth keeping: a text, or a number that every program can read."""
     if isinstance(value, str):

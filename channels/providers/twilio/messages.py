@@ -22,6 +22,10 @@ PREFIX: Final = {Channel.SMS: "", Channel.WHATSAPP: "whatsapp:"}
 # The prefix of senders and recipients if a messaging service sends over RCS.
 RCS: Final = "rcs:"
 TRIAL_PREFIX = "Sent from your Twilio trial account - "
+# In place of the last digits of a number, if the account has Message Redaction. What it shows in
+# place of a text is not documented.
+# https://www.twilio.com/docs/messaging/guides/privacy-message-redaction
+HIDDEN_DIGITS, _LONGEST_PLACEHOLDER = "XXXX", 40
 
 Form = dict[str, str | list[str]]
 
@@ -83,6 +87,15 @@ def list_url(account: Account, outbound: Outbound) -> str:
     return resource(account, "Messages") + "?" + urlencode({"To": to, "PageSize": PAGE_SIZE})
 
 
+def newest_url(account: Account, outbound: Outbound) -> str:
+    """The URL of the list of the newest messages of the sender; of the account, if a messaging
+    service chooses the sender."""
+    query = {"PageSize": str(PAGE_SIZE)}
+    if not account.credentials.get("messaging_service_sid"):
+        query["From"] = address(outbound.channel, outbound.from_address)
+    return resource(account, "Messages") + "?" + urlencode(query)
+
+
 def matches(record: Record, account: Account, outbound: Outbound, since: datetime) -> bool:
     """Whether a record may be this message, taken since then.
 
@@ -91,7 +104,8 @@ def matches(record: Record, account: Account, outbound: Outbound, since: datetim
     SMS by those of GSM-7 (https://www.twilio.com/docs/messaging/services#smart-encoding).
     Twilio's text of a template may differ from ours: then sender, recipient and time decide. A
     messaging service may not have chosen a sender yet, or may have chosen RCS, whose prefix the
-    recipient then has as well (https://www.twilio.com/docs/rcs/send-an-rcs-message).
+    recipient then has as well (https://www.twilio.com/docs/rcs/send-an-rcs-message). Where the text
+    is hidden, sender, recipient and time decide, too.
     """
     if record.get("direction") != "outbound-api":
         return False
@@ -105,20 +119,36 @@ def matches(record: Record, account: Account, outbound: Outbound, since: datetim
         return False
     content = outbound.content
     return (
-        recipient == address(outbound.channel, outbound.to_address)
-        and (content.template is not None or _is_said(record.get("body"), outbound))
+        _is_to(recipient, address(outbound.channel, outbound.to_address))
+        and (content.template is not None or hides_text(record) or _is_said(record, outbound))
         and is_recent(record, since)
     )
 
 
 def has_its_text(record: Record, outbound: Outbound) -> bool:
     """Whether a record has exactly the text of the message."""
-    is_ours = outbound.content.template is None
+    is_ours = outbound.content.template is None and not hides_text(record)
     return is_ours and _plain(record.get("body")) == _plain(outbound.content.body)
 
 
-def _is_said(body: object, outbound: Outbound) -> bool:
-    there, ours = _plain(body), _plain(outbound.content.body)
+def hides_text(record: Record) -> bool:
+    """Whether a record shows no text, or a word in its place."""
+    text = _plain(record.get("body"))
+    return not text or (len(text) <= _LONGEST_PLACEHOLDER and "redacted" in text.lower())
+
+
+def hides_number(record: Record) -> bool:
+    """Whether a record does not show the recipient's whole number."""
+    return str(record.get("to")).endswith(HIDDEN_DIGITS)
+
+
+def _is_to(recipient: object, wanted: str) -> bool:
+    hidden = wanted[: -len(HIDDEN_DIGITS)] + HIDDEN_DIGITS
+    return recipient in (wanted, hidden)
+
+
+def _is_said(record: Record, outbound: Outbound) -> bool:
+    there, ours = _plain(record.get("body")), _plain(outbound.content.body)
     return there == ours or (
         outbound.channel is Channel.SMS and letters(there) == letters(ours) != ""
     )

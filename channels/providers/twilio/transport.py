@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Final
@@ -22,8 +21,8 @@ from twilio.rest import Client
 
 from channels.errors import AnswerLost, Refused
 from channels.http import Limits, ask, form_body, leads_to, parse_date
-from channels.model import Account, Sent
-from channels.providers.twilio.answers import Record, read_page, read_record
+from channels.model import Account
+from channels.providers.twilio.answers import Record, read_page
 
 API: Final = "https://api.twilio.com"
 PAGE_SIZE, PAGES = 200, 10
@@ -149,10 +148,8 @@ async def search(
     name: str,
     matches: Callable[..., bool],
     since: datetime,
-    is_exact: Callable[[Record], bool] = lambda _: False,
-) -> list[Sent]:
-    """The records of a list that match (`since` then), oldest first; those that are not exact have
-    `may_differ`, and one whose SID cannot be read has no id: it was taken all the same.
+) -> list[Record]:
+    """The records of a list that match (`since` then), oldest first.
 
     Raises `AnswerLost` also if there are more records than we look through.
     """
@@ -166,15 +163,14 @@ async def search(
         if page.next_uri is None or page.ends_before(since - CLOCK_SLACK):
             found.reverse()  # Twilio lists the newest first, to the second
             found.sort(key=lambda record: parse_date(record.get("date_created")) or since)
-            return [
-                replace(
-                    read_record(record, name) or Sent(external_id=""),
-                    may_differ=not is_exact(record),
-                )
-                for record in found
-            ]
+            return found
         url = API + page.next_uri
     raise AnswerLost(f"Twilio lists too many {name} to this recipient.", code="too-many")
+
+
+async def newest(client: Client, url: str) -> list[Record]:
+    """The records of the first page of a list of messages; raises a `SendError`."""
+    return read_page(await client.request_async("GET", url)).records
 
 
 def _by_their_clock(moment: datetime, headers: Mapping[str, str]) -> datetime:
