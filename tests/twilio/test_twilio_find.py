@@ -1,6 +1,7 @@
 """Asking Twilio which messages it has taken: the answer to a lost answer."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -123,6 +124,23 @@ async def test_hidden_numbers(
     twilio_api.answer = answer
     with pytest.raises(CannotAsk):
         await half.find(account(twilio_api.url), outbound(), session, SINCE)
+
+
+@pytest.mark.parametrize("channel", [Channel.SMS, Channel.WHATSAPP])
+async def test_a_number_in_another_form(
+    twilio_api: FakeTwilio, session: aiohttp.ClientSession, channel: Channel
+) -> None:
+    """What Twilio lists under another form of the recipient's number is found with the sender's."""
+    prefix = "whatsapp:" if channel is Channel.WHATSAPP else ""
+
+    async def answer(request: web.Request) -> web.Response:
+        there = record(to=f"{prefix}+525512345678") | {"from": f"{prefix}+15550001111"}
+        is_shown = request.query.get("From") == f"{prefix}+15550001111"
+        return web.json_response({"messages": [there] if is_shown else []})
+
+    twilio_api.answer = answer
+    ours = replace(outbound(channel=channel), to_address="+5215512345678")
+    assert await found(twilio_api, session, ours) == [SID]
 
 
 async def test_hidden_numbers_of_a_service(

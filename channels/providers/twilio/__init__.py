@@ -111,8 +111,12 @@ class Twilio:
         url = messages.list_url(account, outbound)
         like = partial(messages.matches, account=account, outbound=outbound)
         found = await search(asking, url, name="messages", matches=like, since=since)
-        # A list by recipient may lack those whose recipient is hidden: others of the sender tell.
-        shown = found or await newest(asking, messages.newest_url(account, outbound))
+        shown = found
+        if not found:
+            # A list by recipient may lack those whose recipient is hidden, or written in another
+            # form (such as with Mexico's 1 after the 52): those of the sender tell.
+            shown = await newest(asking, messages.newest_url(account, outbound))
+            found = [each for each in shown if like(each, since=since)]
         if any(messages.hides_number(each) for each in shown):
             text = "Twilio hides numbers in this account's records: only its reports can tell."
             raise CannotAsk(text, code="hidden")

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import urlencode
 
+from channels import phone
 from channels.errors import Refused
 from channels.model import Account, Channel, Outbound
 from channels.providers.twilio.answers import Record
@@ -119,7 +120,7 @@ def matches(record: Record, account: Account, outbound: Outbound, since: datetim
         return False
     content = outbound.content
     return (
-        _is_to(recipient, address(outbound.channel, outbound.to_address))
+        _is_to(recipient, outbound)
         and (content.template is not None or hides_text(record) or _is_said(record, outbound))
         and is_recent(record, since)
     )
@@ -142,9 +143,10 @@ def hides_number(record: Record) -> bool:
     return str(record.get("to")).endswith(HIDDEN_DIGITS)
 
 
-def _is_to(recipient: object, wanted: str) -> bool:
-    hidden = wanted[: -len(HIDDEN_DIGITS)] + HIDDEN_DIGITS
-    return recipient in (wanted, hidden)
+def _is_to(recipient: object, outbound: Outbound) -> bool:
+    forms = [address(outbound.channel, each) for each in phone.variants(outbound.to_address)]
+    hidden = [each[: -len(HIDDEN_DIGITS)] + HIDDEN_DIGITS for each in forms]
+    return recipient in forms or recipient in hidden
 
 
 def _is_said(record: Record, outbound: Outbound) -> bool:

@@ -169,8 +169,8 @@ async def search(
 
 
 async def newest(client: Client, url: str) -> list[Record]:
-    """The records of the first page of a list of messages; raises a `SendError`."""
-    return read_page(await client.request_async("GET", url)).records
+    """The records of the first page of a list of messages, oldest first; raises a `SendError`."""
+    return read_page(await client.request_async("GET", url)).records[::-1]
 
 
 def _by_their_clock(moment: datetime, headers: Mapping[str, str]) -> datetime:
