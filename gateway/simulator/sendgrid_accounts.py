@@ -12,7 +12,7 @@ from aiohttp import web
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from gateway.simulator.accounts import AccountBook, MailAccount
 from gateway.simulator.sendgrid_errors import SendGridError
@@ -52,28 +52,49 @@ def _new_key() -> str:
     )
 
 
+def _public(private_key: str) -> str:
+    key = read_key(private_key).public_key()
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return base64.b64encode(key.public_bytes(serialization.Encoding.DER, form)).decode()
+
+
+def _name(api_key: str) -> str:
+    return f"sendgrid-{sha256(api_key.encode()).hexdigest()[:12]}"
+
+
 class SendGridAccount(MailAccount):
     """An account as in `POST /_sim/accounts`.
 
     `addresses` are mailboxes or `@domains` that it receives for and may send from (default: any).
     Without `private_key` it makes a key pair of its own. `inbound_secret` is not used, because the
-    webhook's URL contains it; it is allowed because it belongs to the gateway's credentials.
+    webhook's URL contains it, and `webhook_public_key` can only be that of its key pair; both are
+    allowed because they belong to the gateway's credentials.
     """
 
     api_key: str = Field(min_length=1, repr=False)
     private_key: Annotated[str, AfterValidator(_key)] = Field(default_factory=_new_key, repr=False)
     inbound_secret: str | None = Field(default=None, repr=False)
+    webhook_public_key: str | None = None
+
+    @field_validator("webhook_public_key")
+    @classmethod
+    def _is_own(cls, given: str | None, info: ValidationInfo) -> str | None:
+        pair = info.data.get("private_key")  # missing if it is wrong itself
+        if given is not None and pair is not None and given.strip() != _public(pair):
+            raise ValueError(
+                "is not of this account's key pair: leave it out and take that of the answer, or "
+                "give its private_key"
+            )
+        return given
 
     @property
     def key(self) -> str:
         """A name for the account that does not reveal the API key."""
-        return f"sendgrid-{sha256(self.api_key.encode()).hexdigest()[:12]}"
+        return _name(self.api_key)
 
     def public_key(self) -> str:
         """The key that verifies its events: base64 DER SPKI, as SendGrid shows it."""
-        key = read_key(self.private_key).public_key()
-        form = serialization.PublicFormat.SubjectPublicKeyInfo
-        return base64.b64encode(key.public_bytes(serialization.Encoding.DER, form)).decode()
+        return _public(self.private_key)
 
     def sign(self, timestamp: str, body: bytes) -> str:
         """The signature of timestamp and body: ECDSA, SHA-256, DER, base64.
@@ -95,10 +116,10 @@ class SendGridAccounts(AccountBook[SendGridAccount]):
 
     def register(self, fields: Mapping[str, Any]) -> SendGridAccount:
         """Accept an account, or replace it: it keeps its key pair unless `private_key` is given."""
-        account = SendGridAccount.model_validate(fields)
-        known = self.get(account.key)
-        if known is not None and "private_key" not in fields:
-            account = account.model_copy(update={"private_key": known.private_key})
+        api_key = fields.get("api_key")
+        known = self.get(_name(api_key)) if isinstance(api_key, str) else None
+        kept = {"private_key": known.private_key} if known is not None else {}
+        account = SendGridAccount.model_validate({**kept, **fields})
         self.put(account)
         return account
 

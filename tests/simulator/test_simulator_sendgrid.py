@@ -418,6 +418,22 @@ async def test_an_account_keeps_its_key_pair(bare_sim: Sim) -> None:
     assert keys[2] == keys[3] == base64.b64encode(public).decode()
 
 
+async def test_an_account_is_given_with_all_of_the_gateways_credentials(mailing: Mailing) -> None:
+    """The public key is one of them: it may come back, but no other, which would verify nothing."""
+    credentials = {"api_key": KEY, "webhook_public_key": mailing.public_key, "inbound_secret": "s"}
+    sendgrid = {"provider": "sendgrid"}
+
+    kept = await mailing.account("sendgrid", **credentials)
+    refused = [
+        await mailing.ask("POST", "/_sim/accounts", json=sendgrid | credentials | more)
+        for more in ({"webhook_public_key": "MFkw"}, {"api_key": "SG.other"}, {"api_key": 1})
+    ]
+
+    assert kept["webhook_public_key"] == mailing.public_key
+    assert [status for status, _ in refused] == [422] * 3
+    assert "its private_key" in refused[0][1]["detail"]
+
+
 @pytest.mark.parametrize("key", ["", "!", "YQ==", "-----BEGIN", "another curve"])
 async def test_a_key_that_is_none_is_refused(bare_sim: Sim, key: str) -> None:
     """Only a P-256 private key can sign events."""
