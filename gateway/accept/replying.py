@@ -70,14 +70,17 @@ def _reach(channel: Channel, conversation: Row) -> str | None:
 def _thread(request: ReplyRequest, last: Row) -> dict[str, Any]:
     """Subject and thread of the last e-mail, unless the request names others."""
     subject = None
-    if request.subject is None and request.template is None and last["subject"]:
+    if request.subject is None and request.template is None:
         subject = subject_of(last["subject"])
     is_answer = request.in_reply_to is None and last["is_theirs"]
     return {"subject": subject, "in_reply_to": last["id"] if is_answer else None}
 
 
-def subject_of(subject: str) -> str:
-    """The subject of an answer: with one Re: before it, without characters that cannot be sent."""
-    said = "".join(" " if is_control(each) else each for each in subject)
-    answer = said if _REPLY.match(said) else f"Re: {said}"
+def subject_of(subject: str | None) -> str:
+    """The subject of an answer: with one Re: before it, without characters that cannot be sent.
+
+    For a mail that came without one it is Re: alone, because a mail cannot leave without a subject.
+    """
+    said = "".join(" " if is_control(each) else each for each in subject or "")
+    answer = said if _REPLY.match(said) else f"Re: {said}".rstrip()
     return answer[: email.SUBJECT_CHARACTERS]

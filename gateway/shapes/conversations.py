@@ -82,7 +82,8 @@ class ConversationPatch(Shape):
 
 
 class ReplyRequest(SendRequest):
-    """A message into this conversation; `channel`, `to` and `from` as in their last message."""
+    """A message into this conversation; `channel`, `to` and `from` as in their last message, and
+    an e-mail's `subject` after `Re:`."""
 
     channel: Channel | None = None  # type: ignore[assignment]
 

@@ -140,6 +140,19 @@ async def test_send_later_cancel_and_retry(inbox: Inbox, ask: Ask) -> None:
     assert "accepted" in why.words.lower()
 
 
+async def test_a_reply_to_a_mail_without_a_subject(inbox: Inbox) -> None:
+    """The subject is not left for the staff to invent; a text message has none."""
+    await connect(inbox.gateway, "smtp", Channel.EMAIL, "desk@clinic.example")
+    mail = await stored(inbox, channel="email", from_address="ann@c.example", subject=None)
+    text = await stored(inbox, from_address="+447700900777")
+    browser = await inbox.signed_in(MEMBER)
+
+    by_mail, by_sms = [await browser.get(f"/c/{each['conversation_id']}") for each in (mail, text)]
+
+    assert 'value="Re:"' in by_mail.text
+    assert 'value="Re:"' not in by_sms.text
+
+
 @pytest.mark.parametrize("channel", ["email", "whatsapp", "call"])
 async def test_reply_on_each_channel(inbox: Inbox, ask: Ask, channel: str) -> None:
     """An e-mail with its subject, WhatsApp within its window only, a call."""

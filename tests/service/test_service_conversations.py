@@ -266,12 +266,14 @@ async def test_replies(gateway: Gateway, ask: Ask) -> None:
         ("x" * 997, "Re: " + "x" * 994),
         ("re: " + "x" * 993, "re: " + "x" * 993),
         ("=?utf-8?q?Re:_A=07B?=", "Re: A B"),
+        ("", "Re:"),
+        ("=?utf-8?q?=07?=", "Re:"),
     ],
 )
 async def test_a_reply_to_a_subject_that_cannot_be_sent(
     gateway: Gateway, ask: Ask, theirs: str, ours: str
 ) -> None:
-    """Whatever subject came in, the one that a reply takes from it can be sent."""
+    """Whatever subject came in, or none, the one that a reply takes from it can be sent."""
     smtp = await connect(gateway, "smtp", Channel.EMAIL, "desk@clinic.example")
     await by_mail(gateway, smtp, "ann@c.example", subject=theirs)
     (found,) = await listed(ask)

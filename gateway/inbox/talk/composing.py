@@ -157,4 +157,6 @@ def _first(options: list[str], one: str | None) -> list[str]:
 
 def _subject(last: Row | None) -> str:
     """The subject of a reply by e-mail."""
-    return replying.subject_of(last["subject"]) if last and last["subject"] else ""
+    if last is None or last["channel"] != Channel.EMAIL:
+        return ""
+    return replying.subject_of(last["subject"])
