@@ -95,6 +95,15 @@ class AccountBook(Generic[A]):
             return 2
         return 1 if self._by_key else 0
 
+    @property
+    def has_secret_number(self) -> bool:
+        """Whether an account here has a number that its requests never show, and that no one named.
+
+        Who writes to a number of nobody's means such an account, rather than one of another
+        provider.
+        """
+        return False
+
     def owner(self, address: str, key: str | None) -> A:
         """The account `key`, else the one that owns `address`; raises `UnfitError`.
 

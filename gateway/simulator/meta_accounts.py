@@ -73,6 +73,11 @@ class MetaAccounts(AccountBook[MetaAccount]):
         """Start with none: every request is refused."""
         super().__init__("meta")
 
+    @property
+    def has_secret_number(self) -> bool:
+        """Whether the number of an account here was not given: Meta's paths have only its id."""
+        return any(not some.names_addresses for some in self)
+
     def register(self, fields: Mapping[str, Any]) -> MetaAccount:
         """Accept an account, or replace it; raises pydantic's `ValidationError`."""
         account = MetaAccount.model_validate(fields)

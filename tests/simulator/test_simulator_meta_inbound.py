@@ -182,6 +182,23 @@ async def test_the_number_decides_between_two_providers(whatsapp: Sim, hook: Hoo
     assert found == ["meta", "twilio", "twilio", "twilio", 409, 422]
 
 
+async def test_a_number_that_was_never_told(bare_sim: Sim, hook: Hook) -> None:
+    """Meta's requests never show its number: who writes to one that no account at Twilio has sent
+    from writes to it."""
+    login = ("AC1", "t")
+    twilio = {"account_sid": login[0], "auth_token": login[1]}
+    await bare_sim.account("twilio", **twilio, webhooks={"message": f"{hook.base}/message"})
+    meta = {"access_token": "EAA", "phone_number_id": "1", "app_secret": "s"}
+    await bare_sim.account("meta", **meta, webhooks={"events": f"{hook.base}/events"})
+    form = {"To": "whatsapp:+15551230001", "From": "whatsapp:+15551230009", "Body": "Hi"}
+    await bare_sim.ask("POST", "/2010-04-01/Accounts/AC1/Messages.json", login, data=form)
+
+    for to in ("+15551230008", "+15551230009"):
+        assert (await bare_sim.inbound(**WROTE | {"to": to}))[0] == 200
+
+    assert ["/events", "/message"] == [one.path for one in hook.received]
+
+
 async def test_the_simulator_tells_who_it_is(whatsapp: Sim) -> None:
     """`GET /_sim` names the providers, and where mails are taken."""
     status, answer = await whatsapp.ask("GET", "/_sim")
