@@ -38,7 +38,7 @@ class Draft:
     steps: tuple[Draft, ...] = ()
 
 
-def said(channel: Channel, draft: Draft) -> Row:
+def common_columns(channel: Channel, draft: Draft) -> Row:
     """The columns that a draft has both as a message and as a step of a fallback."""
     content = draft.content
     if content is None:

@@ -26,8 +26,8 @@ def topic(draft: Draft) -> str:
     return email.topic(subject) if subject else ""
 
 
-def told(channel: Channel, forms: Sequence[str], known: Known) -> Standing:
-    """The suppressions of an address, in all its forms, that are already known."""
+def known_standing(channel: Channel, forms: Sequence[str], known: Known) -> Standing:
+    """The standing of an address, in all its forms, as far as its suppressions are known."""
     found = {reason for form in forms for reason in known.reasons(channel, form)}
     return Standing(reasons=tuple(sorted(found))) if found else _NOTHING
 

@@ -63,7 +63,7 @@ class Lookups:
                 await pauses.take()
             to = draft.to_address
             forms = addresses.forms(request.channel, to) if to is not None else ()
-            standings.append(judging.told(request.channel, forms, known))
+            standings.append(judging.known_standing(request.channel, forms, known))
             if not forms or draft.from_address is None:
                 continue
             is_asked = forms[0] in known.asked

@@ -33,11 +33,11 @@ def is_over(due: Due, status: str) -> bool:
 def row_of(due: Due) -> Row:
     """The next step as a message that is about to be stored."""
     step, *rest = due.steps
-    says = {name: value for name, value in step.items() if name not in _BESIDE}
+    common = {name: value for name, value in step.items() if name not in _BESIDE}
     lead_id, client_id = map(_uuid, step["owners"])
     return new_row(
         UUID(step["id"]),
-        says | {name: _uuid(step[name]) for name in _IDS},
+        common | {name: _uuid(step[name]) for name in _IDS},
         (lead_id, client_id),
         source="worker",
         priority=step["priority"],

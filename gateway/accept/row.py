@@ -24,7 +24,7 @@ _ACCEPTED = report_id("accepted")
 
 def new_row(
     message_id: UUID,
-    says: Row,
+    common: Row,
     owners: Links,
     *,
     source: str,
@@ -39,12 +39,12 @@ def new_row(
     media: Sequence[NewMedia] = (),
     conversation_id: UUID | None = None,
 ) -> Row:
-    """The row of a message with the columns `says` (see `draft.said`) to the `owners` of its
-    address."""
+    """The row of a message to the `owners` of its address; `common` is what a step has, too
+    (`draft.common_columns`)."""
     lead_id, client_id = owners
-    from_address, to_address = says["from_address"], says["to_address"]
+    from_address, to_address = common["from_address"], common["to_address"]
     return {
-        **says,
+        **common,
         "id": message_id,
         "attachments": attachments,
         "metadata": {**metadata, **OF_A_TEST} if is_test else metadata,
@@ -64,8 +64,8 @@ def new_row(
             conversation_id=conversation_id,
         ),
         "media": media,
-        "written": standing.written(message_id, from_address, to_address, says["subject"])
-        if says["channel"] == Channel.EMAIL
+        "written": standing.written(message_id, from_address, to_address, common["subject"])
+        if common["channel"] == Channel.EMAIL
         else None,
         "steps": steps,
     }

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from channels.model import Attachment
 from gateway.accept import steps
-from gateway.accept.draft import Draft, said
+from gateway.accept.draft import Draft, common_columns
 from gateway.accept.keeping import Result
 from gateway.accept.malformed import Malformed
 from gateway.accept.pausing import Pauses
@@ -86,7 +86,7 @@ class Rows:
         files, media = await self._files(caller, message_id, given) if given else ([], [])
         return new_row(
             message_id,
-            said(request.channel, draft),
+            common_columns(request.channel, draft),
             draft.owners,
             source="api",
             priority=priority,

@@ -12,7 +12,7 @@ from dataclasses import replace
 from channels.model import Channel
 from channels.text import is_control
 from gateway.accept import recipients
-from gateway.accept.draft import Draft, said
+from gateway.accept.draft import Draft, common_columns
 from gateway.accept.known import Known
 from gateway.ids import new_id
 from gateway.problems import FieldError
@@ -40,11 +40,11 @@ def request_of(step: FallbackStep, request: SendRequest, first: Draft, known: Kn
         to = recipients.elsewhere(request, first.to_address, step.channel, known)
     if body is None and step.template is None and first.content is not None:
         body = first.content.body or None
-    said = _request(step, request, to, body)
+    complete = _request(step, request, to, body)
     if step.channel is not Channel.EMAIL or step.template is not None:
-        return said
+        return complete
     subject = (first.content.subject if first.content else None) or request.subject
-    return said.model_copy(update={"subject": subject or _beginning(body or "")})
+    return complete.model_copy(update={"subject": subject or _beginning(body or "")})
 
 
 def _beginning(text: str) -> str:
@@ -138,4 +138,4 @@ def rows(request: SendRequest, draft: Draft, priority: int) -> list[Row]:
 
 def _row(step: FallbackStep, made: Draft) -> Row:
     own = {"after": step.after, "until": step.until, "owners": made.owners}
-    return {**own, **said(step.channel, made)}
+    return {**own, **common_columns(step.channel, made)}
