@@ -67,8 +67,8 @@ def template_of(
 
 
 @dataclass(kw_only=True, slots=True)
-class Said:
-    """The rendered parts of a message, before they become the content of a channel.
+class Ingredients:
+    """What a content is made of: the texts of a request, or those of a rendered template.
 
     `is_html`: the text comes from a template written in HTML; `is_inlined`: the HTML's styles are
     inlined already. `limit`: the provider's own. Not frozen, because a frozen one takes
@@ -110,7 +110,7 @@ async def compose_template(
     return await compose_aside(
         renderer,
         template.channel,
-        Said(
+        Ingredients(
             text=text,
             subject=subject,
             is_html=is_html,
@@ -123,45 +123,47 @@ async def compose_template(
 
 
 async def compose_aside(
-    renderer: Renderer, channel: Channel, said: Said, *, body_field: str = "body"
+    renderer: Renderer, channel: Channel, ingredients: Ingredients, *, body_field: str = "body"
 ) -> Content:
     """`compose`, in a thread if it takes long, so that a mail of megabytes blocks nobody.
 
     A style sheet that may be expensive is inlined by the renderer's child processes.
     """
     if channel is Channel.EMAIL:
-        said = await _inlined(renderer, said, body_field)
-    if channel is Channel.EMAIL and _takes_long((said.text or "") + (said.html_body or "")):
-        return await asyncio.to_thread(compose, channel, said, body_field=body_field)
-    return compose(channel, said, body_field=body_field)
+        ingredients = await _inlined(renderer, ingredients, body_field)
+    if channel is Channel.EMAIL and _takes_long(
+        (ingredients.text or "") + (ingredients.html_body or "")
+    ):
+        return await asyncio.to_thread(compose, channel, ingredients, body_field=body_field)
+    return compose(channel, ingredients, body_field=body_field)
 
 
 def _takes_long(written: str) -> bool:
     return len(written) > _LARGE or written.count("<") > _TAGS
 
 
-async def _inlined(renderer: Renderer, said: Said, body_field: str) -> Said:
+async def _inlined(renderer: Renderer, ingredients: Ingredients, body_field: str) -> Ingredients:
     """A mail with its styles inlined, unless that is cheap enough to do later, in this process.
 
     Raises `ComposeError`.
     """
-    is_text = said.is_html and not said.html_body
-    markup = (said.text if is_text else said.html_body) or ""
+    is_text = ingredients.is_html and not ingredients.html_body
+    markup = (ingredients.text if is_text else ingredients.html_body) or ""
     if len(markup) > HTML_BYTES or not styles.is_styled(markup) or styles.is_cheap(markup):
-        return said
+        return ingredients
     try:
         markup = await renderer.inline(markup)
     except RendererBusy as busy:
         raise not_now(str(busy)) from None
     except TooExpensive as error:
-        name = body_field if said.is_html else "html_body"
+        name = body_field if ingredients.is_html else "html_body"
         raise ComposeError(FieldError(name, f"The HTML cannot be used: {error}.")) from None
     if is_text:
-        return replace(said, text=markup, is_inlined=True)
-    return replace(said, html_body=markup, is_inlined=True)
+        return replace(ingredients, text=markup, is_inlined=True)
+    return replace(ingredients, html_body=markup, is_inlined=True)
 
 
-def compose(channel: Channel, said: Said, *, body_field: str = "body") -> Content:
+def compose(channel: Channel, ingredients: Ingredients, *, body_field: str = "body") -> Content:
     """A content within its channel's limits; raises `ComposeError`.
 
     `body_field` is the field of the request that errors of the text are reported for.
@@ -169,24 +171,24 @@ def compose(channel: Channel, said: Said, *, body_field: str = "body") -> Conten
     try:
         if channel is Channel.EMAIL:
             return email.compose(
-                subject=said.subject,
-                body=said.text,
-                html_body=said.html_body,
-                attachments=said.attachments,
-                is_html=said.is_html,
-                is_inlined=said.is_inlined,
-                most=said.limit,
+                subject=ingredients.subject,
+                body=ingredients.text,
+                html_body=ingredients.html_body,
+                attachments=ingredients.attachments,
+                is_html=ingredients.is_html,
+                is_inlined=ingredients.is_inlined,
+                most=ingredients.limit,
             )
         if channel is Channel.WHATSAPP:
             return whatsapp.compose(
-                said.text,
-                said.attachments,
-                provider_template(said.options),
-                characters=said.limit or whatsapp.CHARACTERS,
+                ingredients.text,
+                ingredients.attachments,
+                provider_template(ingredients.options),
+                characters=ingredients.limit or whatsapp.CHARACTERS,
             )
         if channel is Channel.CALL:
-            return call.compose(said.text or "", _plan(said.options))
-        return sms.compose(said.text or "", said.attachments)
+            return call.compose(ingredients.text or "", _plan(ingredients.options))
+        return sms.compose(ingredients.text or "", ingredients.attachments)
     except ContentError as error:
         raise ComposeError(
             *(

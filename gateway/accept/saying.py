@@ -13,7 +13,7 @@ from channels.rendering.renderer import Renderer
 from gateway.accept import attachments
 from gateway.accept.compose import (
     ComposeError,
-    Said,
+    Ingredients,
     Template,
     compose_aside,
     compose_template,
@@ -64,7 +64,7 @@ async def compose(
     may_lack_text = bool(errors) and request.channel is not Channel.EMAIL
     is_known = has_text or request.template is None or template is not None
     if is_known and not (may_lack_text and not (text or "").strip()):
-        said = Said(
+        ingredients = Ingredients(
             text=request.body,
             subject=request.subject,
             html_body=request.html_body,
@@ -73,7 +73,7 @@ async def compose(
             limit=limit,
         )
         try:
-            composed = await _said(renderer, request, template, said)
+            composed = await _text_or_template(renderer, request, template, ingredients)
         except ComposeError as error:
             errors += error.errors
     if not errors:
@@ -87,22 +87,27 @@ async def compose(
     )
 
 
-async def _said(
-    renderer: Renderer, request: SendRequest, template: Template | None, said: Said
+async def _text_or_template(
+    renderer: Renderer, request: SendRequest, template: Template | None, ingredients: Ingredients
 ) -> Composed:
-    has_text = said.text is not None or said.html_body is not None
-    if has_text or (template is None and (said.attachments or said.options)):
-        return await _text(renderer, request, template, said)
+    has_text = ingredients.text is not None or ingredients.html_body is not None
+    if has_text or (template is None and (ingredients.attachments or ingredients.options)):
+        return await _text(renderer, request, template, ingredients)
     if template is None:
         return Composed()
     content = await compose_template(
-        renderer, template, request.variables, said.attachments, said.limit, said.subject
+        renderer,
+        template,
+        request.variables,
+        ingredients.attachments,
+        ingredients.limit,
+        ingredients.subject,
     )
-    return Composed(content=content, template_id=template.id, options=said.options)
+    return Composed(content=content, template_id=template.id, options=ingredients.options)
 
 
 async def _text(
-    renderer: Renderer, request: SendRequest, template: Template | None, said: Said
+    renderer: Renderer, request: SendRequest, template: Template | None, ingredients: Ingredients
 ) -> Composed:
     """A text; on WhatsApp perhaps with a template for when the window is closed.
 
@@ -111,17 +116,17 @@ async def _text(
     outside: Content | None = None
     errors: list[FieldError] = []
     if template is not None and request.channel is Channel.WHATSAPP:
-        said = replace(said, options={})  # they are the template's
+        ingredients = replace(ingredients, options={})  # they are the template's
         if template.options or template.source.strip():
             try:
                 outside = await compose_template(
-                    renderer, template, request.variables, limit=said.limit
+                    renderer, template, request.variables, limit=ingredients.limit
                 )
             except ComposeError as error:
                 errors += error.errors
     content = None
     try:
-        content = await compose_aside(renderer, request.channel, said)
+        content = await compose_aside(renderer, request.channel, ingredients)
     except ComposeError as error:
         errors += error.errors
     if errors:
@@ -129,7 +134,7 @@ async def _text(
     return Composed(
         content=content,
         template_id=template.id if template else None,
-        options=said.options,
+        options=ingredients.options,
         outside=outside,
     )
 

@@ -9,7 +9,7 @@ import pytest
 from channels.model import Channel
 from channels.rendering.renderer import Renderer
 from channels.styles import inline_styles, is_cheap
-from gateway.accept.compose import ComposeError, Said, compose_aside
+from gateway.accept.compose import ComposeError, Ingredients, compose_aside
 from tests.costs import cpu_seconds
 from tests.rendering.measuring import measured
 
@@ -48,7 +48,7 @@ async def test_a_style_sheet_that_costs_too_much(renderer: Renderer, source: str
     async with measured() as cost:
         with pytest.raises(ComposeError) as raised:
             await compose_aside(
-                renderer, Channel.EMAIL, Said(text="Hi", subject="s", html_body=source)
+                renderer, Channel.EMAIL, Ingredients(text="Hi", subject="s", html_body=source)
             )
     (error,) = raised.value.errors
     assert "html_body" == error.field
@@ -66,12 +66,12 @@ async def test_a_newsletter(renderer: Renderer, is_html: bool) -> None:  # noqa:
         "".join(f'<tr><td class="c{n % 150}"><p>Hello</p></td></tr>' for n in range(1000)),
     )
     assert not is_cheap(source)
-    said = (
-        Said(text=source, subject="s", is_html=True)
+    ingredients = (
+        Ingredients(text=source, subject="s", is_html=True)
         if is_html
-        else Said(text="Hi", subject="s", html_body=source)
+        else Ingredients(text="Hi", subject="s", html_body=source)
     )
-    content = await compose_aside(renderer, Channel.EMAIL, said)
+    content = await compose_aside(renderer, Channel.EMAIL, ingredients)
     assert inline_styles(source) == content.html_body
 
 

@@ -8,7 +8,13 @@ import pytest
 
 from channels.model import Channel
 from channels.rendering.renderer import Renderer
-from gateway.accept.compose import ComposeError, Said, Template, compose_aside, compose_template
+from gateway.accept.compose import (
+    ComposeError,
+    Ingredients,
+    Template,
+    compose_aside,
+    compose_template,
+)
 from gateway.ids import new_id
 from tests.rendering.measuring import measured
 
@@ -47,8 +53,8 @@ async def test_many_sources_let_others_have_their_turn(renderer: Renderer) -> No
 
 async def test_many_tags_let_others_have_their_turn(renderer: Renderer) -> None:
     """A mail that is short, but all tags, is made into text where it holds up nobody."""
-    said = Said(text=None, subject="s", html_body="<table>" + "<tr><td>x" * 3000)
-    composing = asyncio.create_task(compose_aside(renderer, Channel.EMAIL, said))
+    ingredients = Ingredients(text=None, subject="s", html_body="<table>" + "<tr><td>x" * 3000)
+    composing = asyncio.create_task(compose_aside(renderer, Channel.EMAIL, ingredients))
     turns = 0
     while not composing.done():
         turns += 1
