@@ -13,7 +13,7 @@ from gateway.ids import derived_id
 from gateway.media.files import as_rows
 from gateway.receive import incoming
 from gateway.receive.incoming import KeptFiles
-from gateway.receive.reporting import Told
+from gateway.receive.reporting import Advanced
 from gateway.store import media, messages, reports
 from gateway.store.database import PLANNED_AS_EVER, Connection
 from gateway.store.media import NewMedia
@@ -53,20 +53,20 @@ async def add(
     return advances
 
 
-async def apply_kept(db: Connection, kept: Sequence[Event]) -> list[Told]:
+async def apply_kept(db: Connection, kept: Sequence[Event]) -> list[Advanced]:
     """Apply kept reports and additions to their messages, which are known now, and store what they
     say about consent; returns how the messages advanced."""
-    told = []
+    reported = []
     added = []
     for event in kept:
         addition = incoming.read_addition(event)
         if addition is None:
-            told.append(event)
+            reported.append(event)
         else:
             added.append((event, addition))
     providers = {event.message_id: event.source for event in kept}
-    advances = await reports.record(db, told)
-    await early.store(db, early.read(told))
+    advances = await reports.record(db, reported)
+    await early.store(db, early.read(reported))
     if added:
         await db.execute(PLANNED_AS_EVER)
     for event, addition in added:
@@ -77,7 +77,7 @@ async def apply_kept(db: Connection, kept: Sequence[Event]) -> list[Told]:
             credentials={},
         )
         advances += await add(db, account, addition, event.message_id, _keep_links)
-    return [Told(providers[advance.message_id], advance) for advance in advances]
+    return [Advanced(providers[advance.message_id], advance) for advance in advances]
 
 
 async def _keep_links(

@@ -16,7 +16,7 @@ from gateway.media.files import Files
 from gateway.receive import additions, incoming, reporting
 from gateway.receive.arriving import Arriving
 from gateway.receive.incoming import Arrived, KeptFiles
-from gateway.receive.reporting import Received, Told
+from gateway.receive.reporting import Advanced, Received
 from gateway.store import kept_reports, media, reports
 from gateway.store.conversations import Placed
 from gateway.store.database import Connection
@@ -33,14 +33,14 @@ class Applied:
     its other events were new. `placed` are conversations that may have to be joined."""
 
     arrived: Sequence[Arrived]
-    told: Sequence[Told]
+    advanced: Sequence[Advanced]
     others: int
     placed: Sequence[Placed]
 
     @property
     def new(self) -> int:
         """How many events were not stored before."""
-        fresh = sum(len(each.advance.fresh) for each in self.told)
+        fresh = sum(len(each.advance.fresh) for each in self.advanced)
         return len(self.arrived) + fresh + self.others
 
 
@@ -75,14 +75,14 @@ class Applying:
             if each.message.channel is Channel.CALL:
                 await self._take_additions(db, account, each.message.external_id, each.id)
         changes = events_of(events, ConsentChange)
-        told = await reporting.record(db, [received], waits=waits, consent=changes)
+        advanced = await reporting.record(db, [received], waits=waits, consent=changes)
         for addition in events_of(events, Addition):
             advances = await self._add(db, account, addition, received.at)
-            told += [Told(account.provider, advance) for advance in advances]
-        said = await recording.store(db, account, changes, renamed, kept.people, at=received.at)
+            advanced += [Advanced(account.provider, advance) for advance in advances]
+        changed = await recording.store(db, account, changes, renamed, kept.people, at=received.at)
         errands = [_errand(account, fetch) for fetch in events_of(events, Fetch)]
-        others = said + await media.add_errands(db, errands)
-        return Applied(kept.new, told, others, placed)
+        others = changed + await media.add_errands(db, errands)
+        return Applied(kept.new, advanced, others, placed)
 
     async def _take_additions(
         self, db: Connection, account: Account, external_id: str, about: UUID

@@ -61,7 +61,7 @@ class Arriving:
 
         Raises `DatabaseAwayError`, or `FullError` if too much waits.
         """
-        size = len(arrived) + len(received.told)
+        size = len(arrived) + len(received.reports)
         placed = await self._batching((received, arrived), size=size)
         await placing.join(self._database, received.account.organization_id, placed)
 
@@ -90,16 +90,16 @@ class Arriving:
                 new += kept.new
                 placed |= kept.placed
                 people[organization_id] = kept.people
-            told = await reporting.record(
+            advanced = await reporting.record(
                 db, [received for received, _ in batch], waits=wait.for_rows
             )
             for organization_id, theirs in people.items():
                 await inheriting.inherit(db, organization_id, theirs)
-        reporting.count(self._metrics, told)
-        self.count(new)
+        reporting.count_and_log(self._metrics, advanced)
+        self.count_and_log(new)
         return [[placed[each.id] for each in arrived] for _, arrived in batch]
 
-    def count(self, new: Sequence[Arrived]) -> None:
+    def count_and_log(self, new: Sequence[Arrived]) -> None:
         """Count and log stored messages; called after the commit, because a failed transaction is
         tried again."""
         for each in new:
@@ -137,9 +137,7 @@ class Arriving:
                 await conversations.set_name(db, organization_id, own_id, places[n].name, each.at)
         await media.insert(db, [one for each in new.values() for one in each.files.media])
         wrote = [
-            told
-            for n, each in new.items()
-            for told in writers.written(each.message, answered.get(n))
+            one for n, each in new.items() for one in writers.written(each.message, answered.get(n))
         ]
         is_late = any(each.at is not None for each in new.values())
         await suppressions.wrote(db, organization_id, wrote, is_late=is_late)

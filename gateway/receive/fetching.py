@@ -56,12 +56,12 @@ class Fetching:
         """
         file = await self._get(account, self._at(account, url))
         file_url = self._providers[account.provider].file_url
-        told = file_url(url, file.content) if file_url else None
-        if told is None:
+        named = file_url(url, file.content) if file_url else None
+        if named is None:
             return file
-        if not told:
+        if not named:
             raise DownloadRefused("The provider's answer names no URL of the file.")
-        return await self._get(account, self._at(account, told))
+        return await self._get(account, self._at(account, named))
 
     async def _get(self, account: Account, url: str) -> File:
         row = self._providers[account.provider]

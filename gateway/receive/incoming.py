@@ -61,15 +61,15 @@ def message_id(account: Account, message: Inbound) -> UUID:
     """
     if message.channel is not Channel.EMAIL:
         return derived_id(account.id, "inbound", message.external_id)
-    said = hashlib.sha256()
+    digest = hashlib.sha256()
     letter = (message.subject or "", message.body, message.html_body or "")
     texts = (message.from_address, message.to_address, *letter)
     for text in texts:
-        said.update(text.encode(errors="replace") + b"\0")
+        digest.update(text.encode(errors="replace") + b"\0")
     for file in message.attachments:
-        said.update(f"{file.filename}\0{file.url}\0".encode(errors="replace"))
-        said.update(hashlib.sha256(file.content or b"").digest())
-    return derived_id(account.id, "inbound", message.external_id, said.hexdigest())
+        digest.update(f"{file.filename}\0{file.url}\0".encode(errors="replace"))
+        digest.update(hashlib.sha256(file.content or b"").digest())
+    return derived_id(account.id, "inbound", message.external_id, digest.hexdigest())
 
 
 def addition_event(account: Account, addition: Addition, about: UUID) -> Event:
@@ -98,7 +98,7 @@ def unmatched(
     `at` is when it came, if not now.
     """
     came = at or datetime.now(UTC)
-    told = believed(report.occurred_at, at)
+    occurred_at = believed(report.occurred_at, at)
     return {
         "organization_id": account.organization_id,
         "account_id": account.id,
@@ -106,11 +106,11 @@ def unmatched(
         "id": report_id(report_name(report)),
         "type": report.word,
         "status": report.status,
-        "occurred_at": told or came,
+        "occurred_at": occurred_at or came,
         "error_code": report.error_code,
         "error_message": report.error_message,
         "source": account.provider,
-        "detail": {**report.detail, **early.as_kept(account, consent, told, came)},
+        "detail": {**report.detail, **early.as_kept(account, consent, occurred_at, came)},
         "provider": dict(report.provider) or None,
     }
 
@@ -194,6 +194,6 @@ def inbound_row(arrived: Arrived, known: writers.Owners, answered: Answered | No
     }
 
 
-def _by_now(told: datetime | None) -> datetime | None:
+def _by_now(at: datetime | None) -> datetime | None:
     """When they wrote, but not later than now, so that WhatsApp's window does not last longer."""
-    return None if told is None else min(told, datetime.now(UTC))
+    return None if at is None else min(at, datetime.now(UTC))

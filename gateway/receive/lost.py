@@ -47,7 +47,7 @@ def dated(event: WebhookEvent, at: datetime) -> WebhookEvent:
 async def inbound(
     db: Connection,
     account: Account,
-    told: Sequence[Inbound],
+    came: Sequence[Inbound],
     at: datetime,
     read_as: dict[UUID, UUID],
 ) -> tuple[dict[UUID, Inbound], list[UUID]]:
@@ -58,10 +58,10 @@ async def inbound(
     it was stored with this request and is not another one that is replayed: `read_as` has the ids
     of those, by the ids that they are stored under.
     """
-    by_id = incoming.by_id(account, told)
+    by_id = incoming.by_id(account, came)
     if not by_id:
         return {}, []
-    mail_ids = [each.external_id for each in told if each.channel is Channel.EMAIL]
+    mail_ids = [each.external_id for each in came if each.channel is Channel.EMAIL]
     known = await messages.known(db, account.organization_id, list(by_id), mail_ids, at, account.id)
     stored = {row.id for row in known}
     lost: dict[UUID, Inbound] = {}
@@ -118,7 +118,7 @@ class Left:
     """Reports and additions to record, `unmatched` of which have no message; and the ids of the
     `files` of additions that were recorded before."""
 
-    told: Sequence[StatusReport]
+    reported: Sequence[StatusReport]
     additions: Sequence[Addition]
     unmatched: int
     files: Sequence[UUID]
@@ -127,7 +127,7 @@ class Left:
 async def matched(
     db: Connection,
     account: Account,
-    told: Sequence[StatusReport],
+    reported: Sequence[StatusReport],
     additions: Sequence[Addition],
     at: datetime,
 ) -> Left:
@@ -138,21 +138,23 @@ async def matched(
     other words is not recorded again, nor is a report that an equal message got instead.
     """
     organization_id = account.organization_id
-    keys = [(organization_id, account.provider, each.message_id, each.external_id) for each in told]
+    keys = [
+        (organization_id, account.provider, each.message_id, each.external_id) for each in reported
+    ]
     found = await reports.resolve(db, CARRIED, keys) if keys else {}
-    named = [each.external_id for each in told if each.external_id is not None]
+    named = [each.external_id for each in reported if each.external_id is not None]
     named += [each.external_id for each in additions]
     known = await reports.all_of(db, organization_id, named) if named else {}
     errors = {
-        n: _as_told(account, told[n], about, at)
+        n: _as_reported(account, reported[n], about, at)
         for n, about in found.items()
-        if told[n].error_message is not None
+        if reported[n].error_message is not None
     }
     again = await reports.told_before(db, organization_id, errors) if errors else set()
-    again |= await _told_to_equal_ones(db, organization_id, told, found, known)
+    again |= await _got_by_equal_messages(db, organization_id, reported, found, known)
     left = [
         each
-        for n, each in enumerate(told)
+        for n, each in enumerate(reported)
         if n not in again and (n in found or each.external_id not in known)
     ]
     lone = [each for each in additions if each.external_id not in known]
@@ -170,19 +172,19 @@ async def matched(
     )
 
 
-async def _told_to_equal_ones(
+async def _got_by_equal_messages(
     db: Connection,
     organization_id: UUID,
-    told: Sequence[StatusReport],
+    reported: Sequence[StatusReport],
     found: Mapping[int, UUID],
     known: Mapping[str, Sequence[UUID]],
 ) -> set[int]:
     """The numbers of the reports that another message got: the one that they name, or one with the
     same provider's id."""
     events = {
-        event_id(other, report_name(told[n])): (n, other)
+        event_id(other, report_name(reported[n])): (n, other)
         for n, about in found.items()
-        for other in (told[n].message_id, *known.get(told[n].external_id or "", ()))
+        for other in (reported[n].message_id, *known.get(reported[n].external_id or "", ()))
         if other is not None and other != about
     }
     if not events:
@@ -192,7 +194,7 @@ async def _told_to_equal_ones(
     return {events[own_id][0] for own_id in stored}
 
 
-def _as_told(account: Account, report: StatusReport, about: UUID, at: datetime) -> Event:
+def _as_reported(account: Account, report: StatusReport, about: UUID, at: datetime) -> Event:
     event = report_event(account, report, about, at)
     return event if report.occurred_at else replace(event, occurred_at=None)
 

@@ -19,11 +19,11 @@ def read(row: Provider, request: WebhookRequest) -> Sequence[WebhookEvent]:
     """The events of a verified request of this provider; raises `Unreadable`."""
     events = row.webhook.parse(request)
     messages = [] if row.reads_consent else events_of(events, Inbound)
-    said = [change for each in messages if (change := _said(each)) is not None]
-    return [*events, *said] if said else events
+    changes = [change for each in messages if (change := _consent_change(each)) is not None]
+    return [*events, *changes] if changes else events
 
 
-def _said(message: Inbound) -> ConsentChange | None:
+def _consent_change(message: Inbound) -> ConsentChange | None:
     """The wish of a message's author to get no more messages, or to get them again, if any."""
     wish = consent.read(message.body, message.channel)
     if wish not in (Consent.STOP, Consent.START):

@@ -77,7 +77,7 @@ class Receiving:
         self._database = database
         self._files = files
         self._metrics = metrics
-        self._told: Lately[tuple[UUID, str]] = Lately()
+        self._warned: Lately[tuple[UUID, str]] = Lately()
         self._certificates: dict[str, bytes] = {}
         self._around = Around()
         self._reporting = Reporting(database, metrics)
@@ -142,15 +142,15 @@ class Receiving:
         for sender_id, events in left.items():
             if sender_id in found:
                 self._metrics.put_aside(account.provider, "other_secret", events)
-                self._tell(account, sender_id, "its account has another secret")
+                self._warn(account, sender_id, "its account has another secret")
             else:
                 self._metrics.put_aside(account.provider, "no_account", events)
-                self._tell(account, sender_id, "no account has this sender")
+                self._warn(account, sender_id, "no account has this sender")
 
-    def _tell(self, account: Account, sender_id: str, reason: str) -> None:
-        if (account.id, reason) in self._told:
+    def _warn(self, account: Account, sender_id: str, reason: str) -> None:
+        if (account.id, reason) in self._warned:
             return
-        self._told.add((account.id, reason), _QUIET)
+        self._warned.add((account.id, reason), _QUIET)
         _log.warning(
             "events are put aside",
             provider=account.provider,
@@ -177,16 +177,16 @@ class Receiving:
     async def _store(
         self, account: Account, request: WebhookRequest, events: Sequence[WebhookEvent]
     ) -> None:
-        told = events_of(events, StatusReport)
-        received = Received(account, raw_request(account, request), told)
+        reports = events_of(events, StatusReport)
+        received = Received(account, raw_request(account, request), reports)
         await self._store_received(received, request, events)
-        self._recipients.learn(account.organization_id, told)
+        self._recipients.learn(account.organization_id, reports)
 
     async def _store_received(
         self, received: Received, request: WebhookRequest, events: Sequence[WebhookEvent]
     ) -> None:
-        account, told = received.account, received.told
-        rest = len(events) - len(told) - len(events_of(events, Unknown))
+        account, reports = received.account, received.reports
+        rest = len(events) - len(reports) - len(events_of(events, Unknown))
         if not rest:
             await self._reporting.store(received)
             return
@@ -216,8 +216,8 @@ class Receiving:
             await requests.keep(db, [received.request])
             applied = await self._applying.apply(db, received, events, arrived, waits=wait.for_rows)
         await placing.join(self._database, organization_id, applied.placed)
-        reporting.count(self._metrics, applied.told)
-        self._arriving.count(applied.arrived)
+        reporting.count_and_log(self._metrics, applied.advanced)
+        self._arriving.count_and_log(applied.arrived)
 
     async def _certificate(self, url: str) -> bytes:
         known = self._certificates.get(url)

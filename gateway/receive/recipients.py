@@ -34,7 +34,7 @@ _JOINS = 10
 _AT_END = 2.0
 
 # An organization, and some of its recipients.
-_Told = tuple[UUID, frozenset[Addresses]]
+_Learned = tuple[UUID, frozenset[Addresses]]
 
 
 class Recipients:
@@ -51,18 +51,18 @@ class Recipients:
             self._learn,
             undone=UNDONE,
             held=OF_ITS_ROWS,
-            owner=lambda told: told[0],
+            owner=lambda learned: learned[0],
             most=_MOST,
         )
 
-    def learn(self, organization_id: UUID, told: Sequence[StatusReport]) -> None:
+    def learn(self, organization_id: UUID, reports: Sequence[StatusReport]) -> None:
         """Put all addresses of a recipient into one conversation, and let what was said about
         consent under one of them hold for all.
 
         In the background: the reports are stored, so their provider gets its answer. If this fails,
         or there is too much of it, the next report tries it again.
         """
-        wanted = {(organization_id, each.recipient) for each in told if each.recipient}
+        wanted = {(organization_id, each.recipient) for each in reports if each.recipient}
         news = sorted(wanted - self._known - self._waiting)[: _WAITING - len(self._waiting)]
         if not news:
             return
@@ -84,8 +84,8 @@ class Recipients:
         try:
             await self._learn_now(organization_id, people)
         except Exception as error:  # noqa: BLE001 - nobody waits for it; the next report tries again
-            said = {"organization_id": str(organization_id), "error": repr(error)}
-            _log.warning("recipients were not linked", **said)
+            about = {"organization_id": str(organization_id), "error": repr(error)}
+            _log.warning("recipients were not linked", **about)
         finally:
             self._waiting -= {(organization_id, each) for each in people}
 
@@ -101,7 +101,7 @@ class Recipients:
             (organization_id, each) for each, where in placed.items() if where.joins is None
         }
 
-    async def _learn(self, batch: Sequence[_Told]) -> list[dict[Addresses, Placed]]:
+    async def _learn(self, batch: Sequence[_Learned]) -> list[dict[Addresses, Placed]]:
         wanted: dict[UUID, set[Addresses]] = defaultdict(set)
         for organization_id, people in batch:
             wanted[organization_id] |= people

@@ -114,10 +114,10 @@ class Replaying:
         self._applying = Applying(files, Arriving(database, vault, metrics))
 
     async def replay(
-        self, wanted: Wanted, told: Callable[[Replayed], None] = lambda _: None
+        self, wanted: Wanted, progress: Callable[[Replayed], None] = lambda _: None
     ) -> Replayed:
-        """Apply the wanted requests, without those that come meanwhile; `told` is called with the
-        progress.
+        """Apply the wanted requests, without those that come meanwhile; `progress` is called after
+        each.
 
         A request that cannot be applied does not stop the others. Raises `DatabaseAwayError`.
         """
@@ -133,7 +133,7 @@ class Replaying:
                 )
             for kept in page:
                 await self._one(kept, result, is_trial=wanted.is_trial)
-                told(result)
+                progress(result)
             if len(page) < _AT_ONCE:
                 return result
             at, last = page[-1].received_at, page[-1].id
@@ -169,20 +169,20 @@ class Replaying:
             raise Unreadable(f"this version has no provider {raw.provider}")
         row = PROVIDERS[account.provider]
         events = reading.read(row, _as_request(raw, row, account))
-        told = [(account, events)]
+        of_accounts = [(account, events)]
         others = {each.sender_id for each in events_of(events, Unknown) if each.sender_id}
         found = await self._accounts.siblings(account, others) if others else {}
         taken = set()
         for sender_id, siblings in found.items():
             for sibling in siblings:
                 if _is_of_one_app(row, account, sibling):
-                    told.append((sibling, reading.read(row, _as_request(raw, row, sibling))))
+                    of_accounts.append((sibling, reading.read(row, _as_request(raw, row, sibling))))
                     taken.add(sender_id)
                     break
         unknown = [each for each in events_of(events, Unknown) if each.sender_id not in taken]
         result.events += len(unknown)
         result.unknown += len(unknown)
-        for owner, own in told:
+        for owner, own in of_accounts:
             await self._store(owner, raw, at, own, result, is_trial=is_trial)
 
     async def _store(
@@ -220,7 +220,7 @@ class Replaying:
                     left = await lost.matched(
                         db, account, events_of(events, StatusReport), additions, at
                     )
-                    received = Received(account, raw, left.told, at)
+                    received = Received(account, raw, left.reported, at)
                     more = [*others, *left.additions]
                     applied = await self._applying.apply(
                         db, received, more, arrived, waits=wait.for_rows

@@ -41,7 +41,7 @@ _PATIENCE = 4
 _ASKED = frozenset(name for name, row in PROVIDERS.items() if row.can_be_asked)
 
 # The account that a report came for, the report, `at` of its request (see `Received`), its message.
-_Said = tuple[Account, StatusReport, datetime | None, UUID]
+_Matched = tuple[Account, StatusReport, datetime | None, UUID]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,12 @@ class Received:
 
     account: Account
     request: RawRequest
-    told: Sequence[StatusReport]
+    reports: Sequence[StatusReport]
     at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Advanced:
     """How a message advanced, and the provider that reported it."""
 
     provider: str
@@ -92,7 +92,7 @@ class Reporting:
 
         Raises `DatabaseAwayError`, or `FullError` if too much waits.
         """
-        size = max(1, len(received.told))
+        size = max(1, len(received.reports))
         organization_id = received.account.organization_id
         if organization_id in self._late:
             with suppress(HeldError):  # a report with only our own id cannot be kept
@@ -109,7 +109,7 @@ class Reporting:
 
     async def _store(self, batch: Sequence[Received]) -> list[None]:
         try:
-            told = await self._around(lambda wait: self._store_now(batch, wait))
+            advanced = await self._around(lambda wait: self._store_now(batch, wait))
         except (DatabaseAwayError, ConflictError):
             raise
         except Exception:
@@ -118,12 +118,12 @@ class Reporting:
             # Perhaps a trigger of another program on messages. The provider's retries may end
             # before that is fixed, so the reports are kept, and a worker tries to apply them.
             _log.exception("reports could not be applied")
-            told = []
+            advanced = []
             await self._put_aside(batch)
-        count(self._metrics, told)
+        count_and_log(self._metrics, advanced)
         return [None] * len(batch)
 
-    async def _store_now(self, batch: Sequence[Received], wait: Wait) -> list[Told]:
+    async def _store_now(self, batch: Sequence[Received], wait: Wait) -> list[Advanced]:
         async with self._database.as_service(
             planned_once=True, patience=wait.seconds, seconds=ANSWER_SECONDS
         ) as db:
@@ -137,13 +137,13 @@ class Reporting:
         return [None] * len(batch)
 
 
-def count(metrics: Metrics, told: Sequence[Told]) -> None:
+def count_and_log(metrics: Metrics, advanced: Sequence[Advanced]) -> None:
     """Count and log stored reports; called after the commit, because a failed transaction is tried
     again."""
     now = datetime.now(UTC)
-    for each in told:
+    for each in advanced:
         metrics.advanced(each.advance, each.provider, now)
-    info_each(_log, "reported", map(_line, told))
+    info_each(_log, "reported", map(_line, advanced))
 
 
 def _of(received: Received) -> dict[str, str]:
@@ -153,12 +153,12 @@ def _of(received: Received) -> dict[str, str]:
     }
 
 
-def _line(told: Told) -> dict[str, str]:
+def _line(each: Advanced) -> dict[str, str]:
     return {
-        "message_id": str(told.advance.message_id),
-        "organization_id": str(told.advance.organization_id),
-        "provider": told.provider,
-        "status": told.advance.status,
+        "message_id": str(each.advance.message_id),
+        "organization_id": str(each.advance.organization_id),
+        "provider": each.provider,
+        "status": each.advance.status,
     }
 
 
@@ -169,45 +169,45 @@ async def record(
     waits: bool = True,
     applies: bool = True,
     consent: Sequence[ConsentChange] = (),
-) -> list[Told]:
+) -> list[Advanced]:
     """Record the reports of requests; keep those about messages that we do not know yet.
 
     Without `waits`, reports about locked messages are kept, too, and without `applies` all of them.
     A worker records kept ones as soon as it can, with the changes of `consent` that belong to them.
     Raises `HeldError` for a report without an external id under which it could be kept.
     """
-    said = [(each.account, report, each.at) for each in batch for report in each.told]
+    given = [(each.account, report, each.at) for each in batch for report in each.reports]
     found: dict[int, UUID] = {}
-    for start in range(0, len(said), _AT_ONCE):
-        some = said[start : start + _AT_ONCE]
+    for start in range(0, len(given), _AT_ONCE):
+        some = given[start : start + _AT_ONCE]
         keys = [
             (account.organization_id, account.provider, report.message_id, report.external_id)
             for account, report, _ in some
         ]
         known = await reports.resolve(db, CARRIED, keys, for_good=_ASKED if applies else ())
         found |= {start + n: about for n, about in known.items()}
-    told: list[Told] = []
+    advanced: list[Advanced] = []
     if applies:
-        known_ones = [(*said[n], about) for n, about in found.items()]
-        told = await _record_known(db, known_ones, waits=waits)
+        matched = [(*given[n], about) for n, about in found.items()]
+        advanced = await _record_known(db, matched, waits=waits)
     if not (waits and applies):
-        recorded = {each.advance.message_id for each in told}
+        recorded = {each.advance.message_id for each in advanced}
         held = {n: about for n, about in found.items() if about not in recorded}
         if held:
-            await _see_that_they_are_found(db, [(*said[n], about) for n, about in held.items()])
+            await _check_that_they_are_found(db, [(*given[n], about) for n, about in held.items()])
         found = {n: about for n, about in found.items() if n not in held}
     unnamed = early.unnamed(consent)
     unmatched = [
         incoming.unmatched(account, report, at, unnamed.get(report.external_id, ()))
-        for n, (account, report, at) in enumerate(said)
+        for n, (account, report, at) in enumerate(given)
         if n not in found and report.external_id is not None
     ]
     if unmatched:
         await kept_reports.keep_unmatched(db, unmatched)
-    return told
+    return advanced
 
 
-async def _see_that_they_are_found(db: Connection, held: Sequence[_Said]) -> None:
+async def _check_that_they_are_found(db: Connection, held: Sequence[_Matched]) -> None:
     """Raise `HeldError` for a report that would not be matched with its message if it were kept:
     kept reports are matched only by the provider's id."""
     known = await reports.external_ids(
@@ -221,14 +221,14 @@ async def _see_that_they_are_found(db: Connection, held: Sequence[_Said]) -> Non
             raise HeldError("another transaction holds the message of a report")
 
 
-async def _record_known(db: Connection, said: list[_Said], *, waits: bool) -> list[Told]:
-    if len(said) > _AT_ONCE:
+async def _record_known(db: Connection, matched: list[_Matched], *, waits: bool) -> list[Advanced]:
+    if len(matched) > _AT_ONCE:
         # Each statement locks its rows in the order of their ids. Sorted like this, several of them
         # do, too, so that two requests about the same messages never deadlock.
-        said.sort(key=lambda each: each[3])
-    told: list[Told] = []
-    for start in range(0, len(said), _AT_ONCE):
-        some = said[start : start + _AT_ONCE]
+        matched.sort(key=lambda each: each[3])
+    advanced: list[Advanced] = []
+    for start in range(0, len(matched), _AT_ONCE):
+        some = matched[start : start + _AT_ONCE]
         events = [report_event(account, report, about, at) for account, report, at, about in some]
         advances = await reports.record(db, events, waits=waits)
         open_ones = {a.message_id for a in advances if a.status == Status.UNKNOWN}
@@ -236,5 +236,5 @@ async def _record_known(db: Connection, said: list[_Said], *, waits: bool) -> li
         named = {e.message_id: e for e in events if e.message_id in open_ones and e.external_id}
         advances += await reports.record(db, [has_it(event) for event in named.values()])
         providers = {about: account.provider for account, _, _, about in some}
-        told += [Told(providers[advance.message_id], advance) for advance in advances]
-    return told
+        advanced += [Advanced(providers[advance.message_id], advance) for advance in advances]
+    return advanced

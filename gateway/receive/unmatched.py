@@ -128,8 +128,8 @@ class UnmatchedReports:
         ) as db:
             look = await self._taken(db, before)
             found += look.missed
-            told = await additions.apply_kept(db, look.missed)
-        reporting.count(self._metrics, told)
+            advanced = await additions.apply_kept(db, look.missed)
+        reporting.count_and_log(self._metrics, advanced)
         return look
 
     async def _taken(

@@ -70,8 +70,8 @@ def person(message: Inbound, answered: Answered | None, before: datetime | None)
     return [Person(_own_addresses(message, answered), before)]
 
 
-def _text(told: object) -> str:
-    return told if isinstance(told, str) else ""
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def owners(known: Sequence[Mapping[str, Any]]) -> Owners:

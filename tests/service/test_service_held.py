@@ -214,7 +214,7 @@ async def test_reports_beside_a_message_that_is_held(gateway: Gateway) -> None:
     await missed.apply()
     assert "delivered" == (await row_of(gateway, first))["status"]
     assert 0 == await gateway.count("gateway.unmatched_reports")
-    await reporting.store(received(gateway, list(told[0].told)))  # the same once more
+    await reporting.store(received(gateway, list(told[0].reports)))  # the same once more
     events = await gateway.ask("GET", f"/v1/messages/{first.body['id']}/events")
     assert ["delivered", "accepted"] == [event["type"] for event in events.body["data"]]
 
