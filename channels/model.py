@@ -164,15 +164,15 @@ class Outbound:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Told:
+class AnswerReport:
     """The status of a message in an answer, in the form of the provider's webhook `event`.
 
-    `said` is the body of that webhook as JSON, so that it is read like a report, and mostly equals
+    `body` is that webhook's, as JSON, so that it is read like a report, and mostly equals
     the report that comes later. `at`: when it happened, if the answer says so.
     """
 
     event: str
-    said: Mapping[str, Any]
+    body: Mapping[str, Any]
     at: datetime | None = None
 
 
@@ -184,14 +184,14 @@ _LONGEST_ID: Final = 1000
 class Sent:
     """The provider took the message: its id, other details, and its status if the answer has one.
 
-    `told` is empty if the answer says no more than that the provider has the message. `may_differ`:
-    this entry of a provider's list may have another text, which is not shown, or was changed.
-    `is_hidden`: it shows no text, though others of the list do.
+    `reports` is empty if the answer says no more than that the provider has the message.
+    `may_differ`: this entry of a provider's list may have another text, which is not shown, or was
+    changed. `is_hidden`: it shows no text, though others of the list do.
     """
 
     external_id: str
     detail: Mapping[str, Any] = field(default_factory=dict)
-    told: tuple[Told, ...] = ()
+    reports: tuple[AnswerReport, ...] = ()
     may_differ: bool = False
     is_hidden: bool = False
 

@@ -25,7 +25,7 @@ from channels import credentials, email
 from channels.errors import AnswerLost, CannotAsk, Refused, RefusedForNow
 from channels.http import Answer, Limits, ask, json_object, leads_to, retry_after, words_of
 from channels.leaving import built
-from channels.model import Account, Attachment, Channel, Mail, Outbound, Sent, Told
+from channels.model import Account, AnswerReport, Attachment, Channel, Mail, Outbound, Sent
 
 API: Final = {"us": "https://api.mailgun.net", "eu": "https://api.eu.mailgun.net"}
 HOSTS: Final = re.compile(r"([a-z0-9-]+\.)?api(\.[a-z]{2})?\.mailgun\.net")
@@ -191,8 +191,8 @@ def read_events(answer: Answer, outbound: Outbound, since: datetime, now: dateti
     about = [item for item in items if _message_of(item) == ours]
     if about:
         # Each event is the same as in the webhook.
-        told = tuple(Told(event="events", said={"event-data": item}) for item in about)
-        return [Sent(external_id=ours, told=told)]
+        reports = tuple(AnswerReport(event="events", body={"event-data": item}) for item in about)
+        return [Sent(external_id=ours, reports=reports)]
     if now - since < LATEST_EVENT:
         raise AnswerLost("Mailgun may not list what it took yet.", code="too-early")
     if now - since > KEPT:

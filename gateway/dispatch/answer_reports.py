@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
-from channels.model import Account, Sent, Told
+from channels.model import Account, AnswerReport, Sent
 from gateway.consent import early
 from gateway.observability.logs import logger
 from gateway.registry import PROVIDERS
@@ -19,14 +19,14 @@ from webhooks.model import ConsentChange, StatusReport, Unreadable, WebhookEvent
 _log = logger(__name__)
 
 
-class ToldByAnswers:
+class ReportsInAnswers:
     """The reports in some answers, and what these and `unmatched` reports say about consent."""
 
     def __init__(self, batch: Sequence[tuple[Claimed, Sent]], unmatched: Sequence[Event]) -> None:
         self.events: list[Event] = []
         self._changes = early.read(unmatched)
         for claimed, sent in batch:
-            if sent.told:
+            if sent.reports:
                 self._add(claimed, sent)
 
     def _add(self, claimed: Claimed, sent: Sent) -> None:
@@ -38,13 +38,13 @@ class ToldByAnswers:
             provider=claimed.provider,
             credentials={},
         )
-        for told in sent.told:
-            for each in _read(claimed.provider, told):
+        for report in sent.reports:
+            for each in _read(claimed.provider, report):
                 if isinstance(each, StatusReport):
                     self.events.append(report_event(account, each, claimed.message_id))
                 elif isinstance(each, ConsentChange):
-                    # Dated as told: this may be stored much later, after a START of theirs.
-                    change = replace(each, occurred_at=each.occurred_at or told.at)
+                    # Dated as in the answer: it may be stored much later, after a START of theirs.
+                    change = replace(each, occurred_at=each.occurred_at or report.at)
                     self._changes.setdefault(account.id, (account, []))[1].append(change)
 
     async def store_consent(self, db: Connection) -> None:
@@ -52,15 +52,15 @@ class ToldByAnswers:
         await early.store(db, self._changes)
 
 
-def _read(provider: str, told: Told) -> Sequence[WebhookEvent]:
+def _read(provider: str, report: AnswerReport) -> Sequence[WebhookEvent]:
     """The events that a webhook with the same content would have; none if it cannot be read."""
     try:
         request = WebhookRequest(
             method="POST",
             url="",
-            event=told.event,
+            event=report.event,
             headers={"content-type": "application/json"},
-            body=json.dumps(told.said).encode(),
+            body=json.dumps(report.body).encode(),
         )
         return PROVIDERS[provider].webhook.parse(request)
     except Unreadable:

@@ -16,7 +16,7 @@ from typing import Any
 from channels.model import Channel, Sent
 from channels.moment import Moment
 from gateway.batching import Batching
-from gateway.dispatch.answer_reports import ToldByAnswers
+from gateway.dispatch.answer_reports import ReportsInAnswers
 from gateway.dispatch.events import ids, renamed, taken
 from gateway.held import Around, Wait
 from gateway.observability.logs import info_each, logger
@@ -92,7 +92,7 @@ class Recording:
                 _log.warning("an equal message was taken for it meanwhile", **ids(claimed))
                 return
             advances = await self._take(db, [(claimed, sent)], "sent")
-        self._tell([(claimed, sent)], advances)
+        self._count_and_log([(claimed, sent)], advances)
 
     async def adopt(self, claimed: Claimed, found: Sequence[Sent]) -> bool:
         """Take it under the first of these ids that no other message has; False if there is none,
@@ -106,7 +106,7 @@ class Recording:
                 if not await queue.may_adopt(db, claimed, sent.external_id):
                     continue
                 advances = await self._take(db, [(claimed, sent)], "found_at_provider")
-            self._tell([(claimed, sent)], advances)
+            self._count_and_log([(claimed, sent)], advances)
             return True
         return False
 
@@ -207,7 +207,9 @@ class Recording:
         found = {advance.message_id for advance in advances}
         # If locked rows were waited for, a missing message was deleted.
         is_done = [wait.for_rows or claimed.message_id in found for claimed, _ in batch]
-        self._tell([each for each, done in zip(batch, is_done, strict=True) if done], advances)
+        self._count_and_log(
+            [each for each, done in zip(batch, is_done, strict=True) if done], advances
+        )
         return is_done
 
     async def _take(
@@ -227,13 +229,13 @@ class Recording:
                 if claimed.account_id is not None
             ],
         )
-        told = ToldByAnswers(batch, early)
+        in_answers = ReportsInAnswers(batch, early)
         # Second, so that these come later in the log of events.
-        advances += await reports.record(db, [*early, *told.events])
-        await told.store_consent(db)
+        advances += await reports.record(db, [*early, *in_answers.events])
+        await in_answers.store_consent(db)
         return advances
 
-    def _tell(self, batch: Sequence[Taken], advances: Sequence[Advance]) -> None:
+    def _count_and_log(self, batch: Sequence[Taken], advances: Sequence[Advance]) -> None:
         """Count and log messages whose outcome is stored."""
         providers = {claimed.message_id: claimed.provider for claimed, _ in batch}
         now = datetime.now(UTC)
@@ -247,7 +249,7 @@ class Recording:
                 for claimed, _ in batch
             ),
         )
-        if told := [claimed for claimed, sent in batch if sent.told]:
+        if reported := [claimed for claimed, sent in batch if sent.reports]:
             became = {advance.message_id: advance.status for advance in advances}
             info_each(
                 _log,
@@ -258,7 +260,7 @@ class Recording:
                         "status": became.get(claimed.message_id),
                         **ids(claimed),
                     }
-                    for claimed in told
+                    for claimed in reported
                 ),
             )
 

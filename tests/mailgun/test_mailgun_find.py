@@ -9,7 +9,7 @@ import pytest
 
 from channels.errors import AnswerLost, CannotAsk, Refused, RefusedForNow, SendError
 from channels.http import Answer
-from channels.model import Sent, Told
+from channels.model import AnswerReport, Sent
 from channels.providers.mailgun import KEPT, LATEST_EVENT, half, read_events
 from tests.mailgun.conftest import FakeMailgun
 from tests.mailgun.values import NOW, SINCE, account, outbound
@@ -26,8 +26,8 @@ def about(message_id: Any) -> dict[str, Any]:
 
 def mail(*events: Any) -> Sent:
     """The mail, with what is listed of it."""
-    told = tuple(Told(event="events", said={"event-data": event}) for event in events)
-    return Sent(external_id=OURS, told=told)
+    reports = tuple(AnswerReport(event="events", body={"event-data": event}) for event in events)
+    return Sent(external_id=OURS, reports=reports)
 
 
 def listed(*items: Any) -> Answer:

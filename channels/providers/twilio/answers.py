@@ -13,7 +13,7 @@ from twilio.http.response import Response
 from channels.errors import AnswerLost, OptedOut, Refused, RefusedForNow
 from channels.http import parse_date, retry_after, words_of
 from channels.json_text import load
-from channels.model import Sent, Told
+from channels.model import AnswerReport, Sent
 from channels.providers.twilio.reasons import OPT_OUTS, RETRYABLE, explain
 
 Record = Mapping[str, object]
@@ -72,7 +72,7 @@ def read_record(payload: object, name: str) -> Sent | None:
     detail = {each: value for each in TOLD if (value := _plain(payload.get(each))) is not None}
     if detail.get("status") not in OUTCOMES[name]:
         return Sent(external_id=sid, detail=detail)
-    return Sent(external_id=sid, detail=detail, told=(_outcome(payload, sid, name),))
+    return Sent(external_id=sid, detail=detail, reports=(_outcome(payload, sid, name),))
 
 
 def listed(record: Record, name: str) -> Sent:
@@ -89,17 +89,17 @@ def _plain(value: object) -> str | int | None:
     return None
 
 
-def _outcome(record: Record, sid: str, name: str) -> Told:
+def _outcome(record: Record, sid: str, name: str) -> AnswerReport:
     """A record's status in the form of a callback."""
     if name == "calls":
-        said = {
+        body = {
             "CallSid": sid,
             "CallStatus": record["status"],
             "CallDuration": _plain(record.get("duration")),
         }
-        return Told(event="call-status", said=said)
+        return AnswerReport(event="call-status", body=body)
     code = _plain(record.get("error_code"))
-    said = {
+    body = {
         "MessageSid": sid,
         "MessageStatus": record["status"],
         "To": _plain(record.get("to")),
@@ -107,7 +107,7 @@ def _outcome(record: Record, sid: str, name: str) -> Told:
         # Callbacks hardly ever have this text, and with it the same failure would look like two.
         "ErrorMessage": None if explain(str(code)) else _plain(record.get("error_message")),
     }
-    return Told(event="status", said=said, at=parse_date(record.get("date_updated")))
+    return AnswerReport(event="status", body=body, at=parse_date(record.get("date_updated")))
 
 
 def read_page(answer: Response, name: str = "messages") -> Page:
