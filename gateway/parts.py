@@ -49,7 +49,7 @@ class Parts:
 
     def as_json(self) -> dict[str, Any] | None:
         """The parts that are set; None for an ordinary message."""
-        said = {
+        parts = {
             "template": _template(self.template),
             "call": asdict(self.call) if self.call else None,
             "thread": asdict(self.thread) if self.thread else None,
@@ -60,7 +60,7 @@ class Parts:
             "sign_in": str(self.sign_in) if self.sign_in else None,
             "priority": self.priority,
         }
-        return {name: value for name, value in said.items() if value is not None} or None
+        return {name: value for name, value in parts.items() if value is not None} or None
 
 
 def mail_id(message_id: UUID, from_address: str) -> str:
@@ -68,15 +68,15 @@ def mail_id(message_id: UUID, from_address: str) -> str:
     return f"{message_id}@{from_address.rpartition('@')[2]}"
 
 
-def as_options(said: Parts) -> dict[str, Any] | None:
+def as_options(parts: Parts) -> dict[str, Any] | None:
     """The `options` with which a stored message is sent again."""
-    if said.template is not None:
-        template = asdict(said.template)
+    if parts.template is not None:
+        template = asdict(parts.template)
         return {**template, "components": list(template["components"])}
-    if said.call is not None:
-        return asdict(said.call)
-    if said.thread is not None:
-        return {"unsubscribe": said.thread.has_unsubscribe, "reply_to": said.thread.reply_to}
+    if parts.call is not None:
+        return asdict(parts.call)
+    if parts.thread is not None:
+        return {"unsubscribe": parts.thread.has_unsubscribe, "reply_to": parts.thread.reply_to}
     return None
 
 
@@ -90,11 +90,12 @@ def of_content(content: Content, outside: Content | None = None) -> Parts:
     )
 
 
-def outside_of_window(body: str, said: Parts) -> tuple[str, Parts]:
+def outside_of_window(body: str, parts: Parts) -> tuple[str, Parts]:
     """Text and parts of a message whose template is sent in place of its `body`."""
-    text = body if said.outside_text is None else said.outside_text
-    parts = replace(said, template=said.outside, outside=None, outside_text=None, window_until=None)
-    return text, parts
+    text = body if parts.outside_text is None else parts.outside_text
+    return text, replace(
+        parts, template=parts.outside, outside=None, outside_text=None, window_until=None
+    )
 
 
 class OddPartsError(ValueError):
@@ -110,12 +111,12 @@ def read(stored: Mapping[str, Any] | None) -> Parts:
     if not stored:
         return Parts()
     try:
-        said = _PARTS.validate_python(stored)
-        if said.call is not None:
+        parts = _PARTS.validate_python(stored)
+        if parts.call is not None:
             CallOptions.model_validate(stored["call"])
     except ValidationError as error:
         raise OddPartsError("it was changed by another program") from error
-    return said
+    return parts
 
 
 def _template(template: ProviderTemplate | None) -> dict[str, Any] | None:

@@ -112,8 +112,8 @@ class Accepting:
     ) -> list[Result] | Replayed:
         async with self._database.as_caller(caller) as db:
             old = found("message", await messages.get(db, caller.organization_id, message_id))
-            said = await messages.parts(db, caller.organization_id, message_id)
-        before = repeating.parts_of(caller, old, said)
+            parts = await messages.parts(db, caller.organization_id, message_id)
+        before = repeating.parts_of(caller, old, parts)
         request = repeating.request_of(old, before)
         (draft,) = await self._drafting.read(caller, [request], repeats=before)
         if draft.errors:
@@ -160,8 +160,8 @@ class Accepting:
         self._rows.discard(
             [
                 row
-                for row, told in pairs
-                if isinstance(told, Problem) and not isinstance(row, Problem)
+                for row, became in pairs
+                if isinstance(became, Problem) and not isinstance(row, Problem)
             ]
         )
         return stored

@@ -162,13 +162,13 @@ def _repeating(draft: Draft, repeats: Parts) -> Draft:
 
     No request can say that, so it is not read from one.
     """
-    said = replace(
+    parts = replace(
         draft.parts,
         quotes=repeats.quotes,
         outside=repeats.outside,
         outside_text=repeats.outside_text,
     )
-    return replace(draft, parts=said)
+    return replace(draft, parts=parts)
 
 
 async def _joined(requests: Sequence[SendRequest], judged: Iterator[Draft]) -> list[Draft]:

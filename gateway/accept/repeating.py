@@ -25,14 +25,14 @@ _OURS = ("provider", "reply_to", "fallback_of")
 OF_A_TEST: Final[Mapping[str, Any]] = {"provider": {"test": True}}
 
 
-def parts_of(caller: Caller, old: Row, said: Mapping[str, Any] | None) -> Parts:
+def parts_of(caller: Caller, old: Row, stored: Mapping[str, Any] | None) -> Parts:
     """The parts of a message that is sent again; raises `Problem` 409 if it cannot be."""
     if old["direction"] != "outbound" or old["status"] != "failed":
         raise Problem(409, f"Only a failed message can be sent again; this one is {old['status']}.")
     if is_test(old) and not caller.is_test:
         raise Problem(409, "A test key sent this message: nobody is to get it, now or later.")
     try:
-        before = parts.read(said)
+        before = parts.read(stored)
     except parts.OddPartsError:
         text = "Another program has changed this message into a form that cannot be sent again."
         raise Problem(409, text) from None
@@ -89,8 +89,8 @@ def callers_own(metadata: Any) -> Row:  # noqa: ANN401 - any JSON
 def is_test(old: Row) -> bool:
     """Whether a test key sent it."""
     kept = old["metadata"]
-    told = kept.get("provider") if isinstance(kept, dict) else None
-    return isinstance(told, dict) and told.get("test") is True
+    own = kept.get("provider") if isinstance(kept, dict) else None
+    return isinstance(own, dict) and own.get("test") is True
 
 
 def _files_of(stored: Any) -> list[AttachmentIn]:  # noqa: ANN401 - any JSON

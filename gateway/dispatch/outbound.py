@@ -47,18 +47,20 @@ class Outbounds:
         try:
             if claimed.is_too_large:
                 raise parts.OddPartsError("it is larger than any message that we accept")
-            said = parts.read(claimed.parts)
+            own_parts = parts.read(claimed.parts)
             stored = _attachments(claimed.attachments or ())
         except (parts.OddPartsError, AttributeError, TypeError) as error:
             text = "Another program has changed it into a form that cannot be sent."
             raise Refused(text, code="form") from error
-        if said.sign_in is not None and with_files:
-            return await self._sign_in(claimed, account, said.sign_in)
+        if own_parts.sign_in is not None and with_files:
+            return await self._sign_in(claimed, account, own_parts.sign_in)
         if channel is Channel.WHATSAPP and with_files:
-            claimed, said = await window.as_it_stands(self._database, claimed, said, self._lease_id)
+            claimed, own_parts = await window.as_it_stands(
+                self._database, claimed, own_parts, self._lease_id
+            )
             stored = stored if claimed.attachments else ()
         files = await self._attached(claimed, channel, stored) if with_files else ()
-        call = await self._played(claimed, said.call) if with_files else said.call
+        call = await self._played(claimed, own_parts.call) if with_files else own_parts.call
         return Outbound(
             message_id=claimed.message_id,
             channel=channel,
@@ -69,11 +71,13 @@ class Outbounds:
                 subject=claimed.subject,
                 html_body=claimed.html_body,
                 attachments=files,
-                template=said.template,
+                template=own_parts.template,
                 call=call,
             ),
-            mail=self._mail(claimed, said.thread, account) if channel is Channel.EMAIL else None,
-            quotes=quoting.possible(account.provider, said.quotes),
+            mail=self._mail(claimed, own_parts.thread, account)
+            if channel is Channel.EMAIL
+            else None,
+            quotes=quoting.possible(account.provider, own_parts.quotes),
         )
 
     async def _sign_in(self, claimed: Claimed, account: Account, link_id: UUID) -> Outbound:

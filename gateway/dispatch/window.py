@@ -31,26 +31,26 @@ class NotNowError(Exception):
 
 
 async def as_it_stands(
-    database: Database, claimed: Claimed, said: Parts, lease_id: UUID
+    database: Database, claimed: Claimed, parts: Parts, lease_id: UUID
 ) -> tuple[Claimed, Parts]:
     """The message as it may be sent now, its text or its template; raises `NotNowError`.
 
     Raises `Refused` if neither may be sent.
     """
-    if said.window_until is None or datetime.now(UTC) < said.window_until:
-        return claimed, said
+    if parts.window_until is None or datetime.now(UTC) < parts.window_until:
+        return claimed, parts
     try:
         async with database.as_service(patience=_PATIENCE) as db:
             theirs, ours = claimed.to_address, claimed.from_address
             if await standing.window_until(db, claimed.organization_id, theirs, ours):
-                return claimed, said
-            if said.outside is None:
+                return claimed, parts
+            if parts.outside is None:
                 raise Refused(
                     "More than 24 hours since the recipient last wrote: only a template can be "
                     "sent.",
                     code="window_closed",
                 )
-            return await _switched(db, claimed, said, lease_id)
+            return await _switched(db, claimed, parts, lease_id)
     except (HeldError, RolledBackError) as error:
         raise NotNowError("another program holds its row") from error
     except RefusedError as error:
@@ -60,12 +60,12 @@ async def as_it_stands(
 
 
 async def _switched(
-    db: Connection, claimed: Claimed, said: Parts, lease_id: UUID
+    db: Connection, claimed: Claimed, parts: Parts, lease_id: UUID
 ) -> tuple[Claimed, Parts]:
     """The template, stored in the row, with an event that tells why it is not the text."""
-    body, said = outside_of_window(claimed.body, said)
-    stored = said.as_json()
+    body, parts = outside_of_window(claimed.body, parts)
+    stored = parts.as_json()
     if not await queue.say_instead(db, claimed, lease_id, body, stored):
         raise NotNowError("it is another worker's, or was sent")
     await reports.record(db, [event_of(claimed, "window_closed", "window_closed", None)])
-    return replace(claimed, body=body, attachments=[], parts=stored), said
+    return replace(claimed, body=body, attachments=[], parts=stored), parts
