@@ -1,11 +1,17 @@
-"""Hindered: organizations whose entries make claims wait, and when each is tried again."""
+"""Hindered: organizations whose entries make claims wait: which they are, and when each is tried
+again."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
+
+from gateway.observability.logs import logger
+from gateway.store.errors import OF_ITS_ROWS, DatabaseAwayError
+
+_log = logger(__name__)
 
 # Seconds until an organization is tried again: at first, and at most; doubled each time.
 _FIRST, _LONGEST = 30.0, 600.0
@@ -14,6 +20,8 @@ _IDLE = 1.0
 # Seconds without a hindrance, and multiples of its last wait, until an organization is claimed for
 # together with the others again.
 _QUIET, _WAITS = 300.0, 2.0
+# Seconds to look; each trial that waits may take one.
+_LOOK = 10.0
 
 
 @dataclass(slots=True)
@@ -53,7 +61,7 @@ class Hindered:
         self._all[organization_id] = _Hindrance(now, wait, now + wait)
         return wait
 
-    def hindered(self, organization_id: UUID) -> None:
+    def add(self, organization_id: UUID) -> None:
         """Some of its entries could be claimed: it is tried again at once, apart from others."""
         now = time.monotonic()
         self._all[organization_id] = _Hindrance(now, 0.0, now)
@@ -67,3 +75,42 @@ class Hindered:
             return
         known.is_over |= found
         known.until = now if found else now + _IDLE
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The organizations that claims wait for. `is_any_free`: entries of others could be claimed;
+    else it may be the database. `is_one`: only one was found, perhaps because only one waits."""
+
+    organizations: list[UUID]
+    is_any_free: bool
+    is_one: bool
+
+
+async def find_hindered(
+    organizations: Sequence[UUID], try_claim: Callable[[Sequence[UUID]], Awaitable[bool]]
+) -> Found:
+    """The organizations that a claim waits for, as many as are found in time by halving.
+
+    `try_claim` tells whether any entry of a group could be claimed, and raises `HeldError` or
+    `SlowError` if the claim waits. Any other `DatabaseAwayError` is raised.
+    """
+    until = time.monotonic() + _LOOK
+    found: list[UUID] = []
+    is_any_free = False
+    left = [list(organizations)]  # groups for which a claim is known to wait
+    while left and time.monotonic() < until:
+        group = left.pop()
+        if len(group) < 2:
+            found += group
+            continue
+        for half in (group[: len(group) // 2], group[len(group) // 2 :]):
+            try:
+                is_any_free |= await try_claim(half)
+            except OF_ITS_ROWS:
+                left.append(half)
+            except DatabaseAwayError:
+                raise
+            except Exception:  # noqa: BLE001 - rows that a rule refuses are found elsewhere
+                _log.exception("entries could not be claimed")
+    return Found(found, is_any_free=is_any_free, is_one=len(found) == 1 and not left)

@@ -16,9 +16,8 @@ from collections.abc import Awaitable, Sequence
 from typing import Protocol
 from uuid import UUID
 
-from gateway.dispatch.hindered import Hindered
+from gateway.dispatch.hindered import Hindered, find_hindered
 from gateway.dispatch.turns import Turns
-from gateway.dispatch.whose import whose
 from gateway.lately import Lately
 from gateway.observability.logs import logger
 from gateway.store import queue
@@ -121,11 +120,11 @@ class Quarantine:
         waiting = await self._waiting(out)
         random.shuffle(waiting)  # so that others are found each time, if time is too short for all
 
-        async def tried(group: Sequence[UUID]) -> bool:
+        async def try_claim(group: Sequence[UUID]) -> bool:
             without = [*out, *set(waiting).difference(group)]
             return bool(await self._claim(max(limit, len(group)), without, senders, is_trial=True))
 
-        found = await whose(waiting, tried)
+        found = await find_hindered(waiting, try_claim)
         those = found.organizations
         if found.is_any_free:
             self._claim_apart(those, error)
@@ -142,7 +141,7 @@ class Quarantine:
 
     def _claim_apart(self, organizations: Sequence[UUID], error: DatabaseAwayError) -> None:
         for each in organizations:
-            self._hindered.hindered(each)
+            self._hindered.add(each)
             _log.warning(
                 "an organization's entries are claimed apart",
                 organization_id=str(each),
@@ -170,7 +169,7 @@ class Quarantine:
                 )
                 return turns
         if turns.refused:
-            self._hindered.hindered(organization_id)
+            self._hindered.add(organization_id)
         else:
             self._hindered.went_well(organization_id, found=bool(turns))
         return turns

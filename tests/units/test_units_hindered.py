@@ -26,7 +26,7 @@ def test_what_goes_on_has_its_turn_at_once() -> None:
     """One of which something can be claimed goes on; one that has nothing due is asked again in a
     second, and a hindrance that comes back counts anew."""
     hindered = Hindered()
-    hindered.hindered(ONE)
+    hindered.add(ONE)
     assert ONE == hindered.next(time.monotonic())
     assert not hindered.is_over(ONE)
     hindered.went_well(ONE, found=False)
