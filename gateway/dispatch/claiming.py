@@ -27,7 +27,7 @@ _DEEP = 10_000
 # Seconds until a message is tried again that another program has locked, and one that a rule of
 # another program refuses. The latter is longer than `quarantine` leaves out an organization, so
 # that its other messages are tried in between.
-_HELD, _REFUSED = 2.0, 120.0
+_HELD_AGAIN, _REFUSED_AGAIN = 2.0, 120.0
 # Seconds. Each refused message fails a shared claim, so all are due again at multiples of
 # `_TOGETHER`. An organization has one for each `_APART`, half as many as `quarantine` tries in that
 # time, so that messages which have not been tried have their turn, too.
@@ -36,7 +36,7 @@ _APART, _TOGETHER = 2.0, 60.0
 _BRIEFLY = Wait(for_rows=False, seconds=0.5, most=1.0)
 # Seconds in which a brief claim finds the messages that it leaves out, short enough that the others
 # are sent soon after they were claimed.
-_WHICH = 4.0
+_SEARCH = 4.0
 
 
 class Claiming:
@@ -49,7 +49,7 @@ class Claiming:
         self._around = Around()
         self._reach = Reach()
         # By organization: when the next of its messages that a rule refuses is tried again.
-        self._again: dict[UUID, float] = {}
+        self._next_try: dict[UUID, float] = {}
 
     async def claim(
         self,
@@ -70,14 +70,16 @@ class Claiming:
         brief, and rolled back; returns what could have been claimed.
         """
         if is_trial:
-            return await self._try(limit, without, senders)
+            return await self._claim_for_trial(limit, without, senders)
         if is_brief:
             return await self._claim(limit, without, senders, _BRIEFLY, leaves_out)
         return await self._around(
             lambda wait: self._claim(limit, without, senders, wait, leaves_out)
         )
 
-    async def _try(self, limit: int, without: Sequence[UUID], senders: Sequence[UUID]) -> Turns:
+    async def _claim_for_trial(
+        self, limit: int, without: Sequence[UUID], senders: Sequence[UUID]
+    ) -> Turns:
         turns = Turns()
         since = Moment.now()
         with suppress(TrialError):
@@ -88,10 +90,10 @@ class Claiming:
                     db, limit, self._lease_id, self._lease, without, senders=senders
                 )
                 new = [entry for entry in claimed if is_new_attempt(entry)]
-                advances, _ = await _note(db, new, _BRIEFLY)
+                advances, _ = await _record(db, new, _BRIEFLY)
                 await judge_now(db)  # also about the events just recorded
-                noted = {advance.message_id for advance in advances}
-                turns += [Turn(entry, 0.0, since) for entry in new if entry.message_id in noted]
+                recorded = {advance.message_id for advance in advances}
+                turns += [Turn(entry, 0.0, since) for entry in new if entry.message_id in recorded]
                 raise TrialError
         return turns
 
@@ -114,12 +116,12 @@ class Claiming:
             paced = await in_turn(db, claimed, since)
             turns, later = paced.turns, paced.later
             new = [turn.claimed for turn in turns if is_new_attempt(turn.claimed)]
-            note = _note_each if leaves_out else _note
-            advances, refused = await note(db, new, wait)
-            noted = {advance.message_id for advance in advances}
-            held = {entry.message_id: entry for entry in new if entry.message_id not in noted}
+            record = _record_each if leaves_out else _record
+            advances, refused = await record(db, new, wait)
+            recorded = {advance.message_id for advance in advances}
+            held = {entry.message_id: entry for entry in new if entry.message_id not in recorded}
             later += [
-                (entry, self._put_off(entry) if entry.message_id in refused else _HELD)
+                (entry, self._put_off(entry) if entry.message_id in refused else _HELD_AGAIN)
                 for entry in held.values()
             ]
             if wait.for_rows:
@@ -141,8 +143,8 @@ class Claiming:
     def _put_off(self, entry: Claimed) -> float:
         """Seconds until a message that a rule refuses is tried again."""
         now = time.monotonic()
-        at = max(now + _REFUSED, self._again.get(entry.organization_id, 0.0))
-        self._again[entry.organization_id] = at + _APART
+        at = max(now + _REFUSED_AGAIN, self._next_try.get(entry.organization_id, 0.0))
+        self._next_try[entry.organization_id] = at + _APART
         return at + -at % _TOGETHER - now
 
     async def _give_back_apart(self, later: Sequence[tuple[Claimed, float]]) -> None:
@@ -159,14 +161,14 @@ class Claiming:
                 _log.warning("the database is away", error=str(error))
 
 
-async def _note(
+async def _record(
     db: Connection, entries: Sequence[Claimed], wait: Wait
 ) -> tuple[list[Advance], set[UUID]]:
     events = [attempt(entry) for entry in entries]
     return await reports.record(db, events, waits=wait.for_rows), set()
 
 
-async def _note_each(
+async def _record_each(
     db: Connection, entries: Sequence[Claimed], wait: Wait
 ) -> tuple[list[Advance], set[UUID]]:
     """Record the attempts that no rule refuses, found by halving; returns the refused ones, too."""
@@ -174,10 +176,10 @@ async def _note_each(
     refused: set[UUID] = set()
     waited: list[Exception] = []
 
-    async def note(some: Sequence[Claimed]) -> None:
+    async def record(some: Sequence[Claimed]) -> None:
         try:
             with plainly():
-                advances.extend((await _note(db, some, wait))[0])
+                advances.extend((await _record(db, some, wait))[0])
         except OF_ITS_ROWS as error:
             waited.append(error)
             raise
@@ -190,10 +192,10 @@ async def _note_each(
             _log.warning("a message cannot be claimed for now", error=str(error), **ids(entry))
 
     if wait is not _BRIEFLY:
-        await in_halves(db, entries, note, (RefusedError,), refuse)
+        await in_halves(db, entries, record, (RefusedError,), refuse)
         return advances, refused
     alone = (RefusedError, *OF_ITS_ROWS)
-    await in_halves(db, entries, note, alone, refuse, seconds=_WHICH)
+    await in_halves(db, entries, record, alone, refuse, seconds=_SEARCH)
     if waited and not advances:
         raise waited[-1]  # all of them wait, so it is not because of single messages
     return advances, refused

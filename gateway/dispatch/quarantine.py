@@ -28,11 +28,11 @@ _log = logger(__name__)
 
 # Seconds until an organization whose entries could not be claimed is tried again; if a rule refused
 # fewer messages than this, one second for each.
-_SECONDS = 60.0
+_LEFT_OUT = 60.0
 # How many refused messages may be due before others, which are then still found.
-_REFUSED = 20
+_MOST_REFUSED = 20
 # If claims wait because of no single organization: seconds until that is examined again.
-_NOT_AGAIN = 30.0
+_EXAMINE_AGAIN = 30.0
 # An organization that is claimed apart gets the limit of the claim divided by this.
 _ITS_SHARE = 4
 # How many of its entries are tried until that succeeds: each half of them may take a second.
@@ -64,60 +64,60 @@ class Quarantine:
     ) -> None:
         self._database = database
         self._claim = claim
-        self._out: Lately[UUID] = Lately()
+        self._left_out: Lately[UUID] = Lately()
         self._hindered = hindered or Hindered()
-        self._look_at = 0.0
-        self._is_its_turn = False
+        self._examine_at = 0.0
+        self._is_turn_of_hindered = False
 
     async def claim(self, limit: int, senders: Sequence[UUID] = ()) -> Turns:
         """Up to `limit` due entries, without those of `senders`; raises `DatabaseAwayError`."""
         now = time.monotonic()
         turns = Turns()
         # Every other time, if there is only one place.
-        self._is_its_turn = limit > 1 or not self._is_its_turn
-        one = self._hindered.next(now) if self._is_its_turn else None
+        self._is_turn_of_hindered = limit > 1 or not self._is_turn_of_hindered
+        one = self._hindered.next(now) if self._is_turn_of_hindered else None
         if one is not None:
             # First, because it may take seconds, for which entries claimed before would wait.
             share = max(_FEW, limit // _ITS_SHARE)
-            turns = await self._of_hindered(one, min(limit, share), senders)
+            turns = await self._claim_hindered(one, min(limit, share), senders)
         if len(turns) == limit:
             return turns
         try:
-            return _joined(turns, await self._together(limit - len(turns), senders))
+            return _joined(turns, await self._claim_together(limit - len(turns), senders))
         except DatabaseAwayError:
             if not turns:
                 raise
             return turns  # those claimed before are sent
 
-    async def _together(self, limit: int, senders: Sequence[UUID]) -> Turns:
+    async def _claim_together(self, limit: int, senders: Sequence[UUID]) -> Turns:
         """The due entries of all organizations that are claimed for together."""
-        out = [*self._out, *self._hindered]
+        out = [*self._left_out, *self._hindered]
         try:
             return await self._claim(limit, out, senders)
         except OF_ITS_ROWS as error:
-            if time.monotonic() < self._look_at:
+            if time.monotonic() < self._examine_at:
                 raise
             _log.warning("entries could not be claimed", error=str(error))
-            return await self._but_those(limit, out, senders, error)
+            return await self._claim_unhindered(limit, out, senders, error)
         except DatabaseAwayError:
             raise
         except Exception:  # noqa: BLE001 - one entry's defect must not stop all
             _log.exception("entries could not be claimed")
-        waiting = await self._waiting(out)
+        waiting = await self._waiting_organizations(out)
         # In random order: there may be no place left for the last.
         random.shuffle(waiting)
-        return await self._apart(limit, waiting, out, senders)
+        return await self._claim_in_halves(limit, waiting, out, senders)
 
-    async def _waiting(self, out: Sequence[UUID] = ()) -> list[UUID]:
+    async def _waiting_organizations(self, out: Sequence[UUID] = ()) -> list[UUID]:
         async with self._database.as_service() as db:
             return sorted(set(await queue.waiting_organizations(db)) - set(out))
 
-    async def _but_those(
+    async def _claim_unhindered(
         self, limit: int, out: Sequence[UUID], senders: Sequence[UUID], error: DatabaseAwayError
     ) -> Turns:
         """The due entries of organizations that claims do not wait for; raises the error if claims
         wait for all of them."""
-        waiting = await self._waiting(out)
+        waiting = await self._waiting_organizations(out)
         random.shuffle(waiting)  # so that others are found each time, if time is too short for all
 
         async def try_claim(group: Sequence[UUID]) -> bool:
@@ -125,21 +125,21 @@ class Quarantine:
             return bool(await self._claim(max(limit, len(group)), without, senders, is_trial=True))
 
         found = await find_hindered(waiting, try_claim)
-        those = found.organizations
+        hindered = found.organizations
         if found.is_any_free:
-            self._claim_apart(those, error)
-            return await self._claim(limit, [*out, *those], senders, is_brief=True)
+            self._set_apart(hindered, error)
+            return await self._claim(limit, [*out, *hindered], senders, is_brief=True)
         if not found.is_one:
-            self._look_at = time.monotonic() + _NOT_AGAIN
+            self._examine_at = time.monotonic() + _EXAMINE_AGAIN
             raise error
         # There is no other organization to compare with; perhaps single messages are the cause.
         few = min(limit, _FEW)
         turns = await self._claim(few, out, senders, leaves_out=True, is_brief=True)
         if turns.refused:
-            self._claim_apart(those, error)
+            self._set_apart(hindered, error)
         return turns
 
-    def _claim_apart(self, organizations: Sequence[UUID], error: DatabaseAwayError) -> None:
+    def _set_apart(self, organizations: Sequence[UUID], error: DatabaseAwayError) -> None:
         for each in organizations:
             self._hindered.add(each)
             _log.warning(
@@ -148,17 +148,19 @@ class Quarantine:
                 error=str(error),
             )
 
-    async def _of_hindered(
+    async def _claim_hindered(
         self, organization_id: UUID, limit: int, senders: Sequence[UUID]
     ) -> Turns:
         """The due entries of a hindered organization."""
         turns = Turns()
-        waiting = await self._waiting()
-        if organization_id in waiting and organization_id not in self._out:
+        waiting = await self._waiting_organizations()
+        if organization_id in waiting and organization_id not in self._left_out:
             limit = limit if self._hindered.is_over(organization_id) else min(limit, _FEW)
             others = [each for each in waiting if each != organization_id]
             try:
-                turns = await self._of_one(limit, organization_id, others, senders, is_brief=True)
+                turns = await self._claim_one(
+                    limit, organization_id, others, senders, is_brief=True
+                )
             except OF_ITS_ROWS as error:
                 seconds = self._hindered.failed(organization_id)
                 _log.warning(
@@ -174,12 +176,12 @@ class Quarantine:
             self._hindered.went_well(organization_id, found=bool(turns))
         return turns
 
-    async def _apart(
+    async def _claim_in_halves(
         self, limit: int, group: Sequence[UUID], out: Sequence[UUID], senders: Sequence[UUID]
     ) -> Turns:
         """The due entries of a group of organizations, halved until the one that fails is found."""
         if len(group) == 1:
-            return await self._of_one(limit, group[0], out, senders)
+            return await self._claim_one(limit, group[0], out, senders)
         turns = Turns()
         middle = len(group) // 2
         away: DatabaseAwayError | None = None
@@ -187,9 +189,9 @@ class Quarantine:
             if not half or len(turns) >= limit:
                 continue
             try:
-                found = await self._of_half(limit - len(turns), half, [*out, *rest], senders)
+                found = await self._claim_half(limit - len(turns), half, [*out, *rest], senders)
             except OF_ITS_ROWS as error:
-                away = error  # `_but_those` finds these, once everything else can be claimed
+                away = error  # `_claim_unhindered` finds these, once everything else can be claimed
             except DatabaseAwayError as error:
                 away = error
                 break  # those claimed before are sent
@@ -199,7 +201,7 @@ class Quarantine:
             raise away
         return turns
 
-    async def _of_half(
+    async def _claim_half(
         self, limit: int, half: Sequence[UUID], out: Sequence[UUID], senders: Sequence[UUID]
     ) -> Turns:
         try:
@@ -207,9 +209,9 @@ class Quarantine:
         except DatabaseAwayError:
             raise
         except Exception:  # noqa: BLE001 - halved, and logged in the end
-            return await self._apart(limit, half, out, senders)
+            return await self._claim_in_halves(limit, half, out, senders)
 
-    async def _of_one(
+    async def _claim_one(
         self,
         limit: int,
         organization_id: UUID,
@@ -220,7 +222,7 @@ class Quarantine:
     ) -> Turns:
         refused = 0
         try:
-            for _ in range(1 if is_brief else 1 + _REFUSED // limit):
+            for _ in range(1 if is_brief else 1 + _MOST_REFUSED // limit):
                 found = await self._claim(limit, out, senders, leaves_out=True, is_brief=is_brief)
                 refused += found.refused
                 if found or not found.refused:
@@ -231,10 +233,10 @@ class Quarantine:
             _log.exception(
                 "an organization's entries cannot be claimed", organization_id=str(organization_id)
             )
-            self._out.add(organization_id, _SECONDS)
+            self._left_out.add(organization_id, _LEFT_OUT)
             return Turns()
         if refused and not found:
-            self._out.add(organization_id, min(_SECONDS, refused))
+            self._left_out.add(organization_id, min(_LEFT_OUT, refused))
         return found
 
 
