@@ -105,7 +105,7 @@ class Dispatching:
         elif claimed.phase == "ask":
             await self._asking.ask(claimed)
         elif claimed.was_leased and may_have_left(claimed):
-            await self._outcomes.left(claimed)
+            await self._outcomes.abandoned(claimed)
         elif was_claimed_before(claimed) and await self._is_off(claimed):
             return
         elif claimed.is_expired:
@@ -123,9 +123,10 @@ class Dispatching:
         """Whether a message may not be sent any more as things are now; if so, that is recorded."""
         async with self._database.as_service() as db:
             now = await queue.as_it_is(db, claimed)
-        told = replace(claimed, status=now.status or claimed.status, external_id=now.external_id)
-        if now.status is None or is_settled(told):  # deleted, or by a report, since it was claimed
-            await self._outcomes.settled(told)
+        # Since it was claimed it may have been deleted, or settled by a report.
+        newer = replace(claimed, status=now.status or claimed.status, external_id=now.external_id)
+        if now.status is None or is_settled(newer):
+            await self._outcomes.settled(newer)
         elif now.is_followed:
             await self._outcomes.overtaken(claimed)
         elif now.suppressed is not None:

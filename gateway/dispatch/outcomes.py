@@ -71,8 +71,8 @@ class Outcomes:
 
         async def suppress(db: Connection) -> None:
             if isinstance(error, OptedOut | Unreachable):
-                said = not_to_be_written_to(claimed, error)
-                theirs = await inheriting.of_all_theirs(db, claimed.organization_id, said)
+                statement = not_to_be_written_to(claimed, error)
+                theirs = await inheriting.of_all_theirs(db, claimed.organization_id, statement)
                 await suppressions.change(db, claimed.organization_id, theirs)
 
         await self._recording.note(claimed, [failed(claimed, error)], suppress)
@@ -129,7 +129,7 @@ class Outcomes:
         await self._recording.note(claimed, [event], self._to_send(claimed, seconds, refusals))
         _log.info("refused for now", code=error.code, wait=round(seconds, 1), **ids(claimed))
 
-    async def left(self, claimed: Claimed) -> None:
+    async def abandoned(self, claimed: Claimed) -> None:
         """Its worker is gone: the provider will be asked.
 
         That worker may be alive, and only have lost the database. If the provider cannot be asked,
@@ -248,11 +248,11 @@ class Outcomes:
         then = self._to_send(claimed, seconds, claimed.refusals + 1)
         if not await self._recording.note_if(claimed, event, then):
             return
-        said = {"wait": round(seconds, 1), **ids(claimed)}
+        about = {"wait": round(seconds, 1), **ids(claimed)}
         if by_sending:
-            _log.info("the provider is asked by the same request again", **said)
+            _log.info("the provider is asked by the same request again", **about)
         else:
-            _log.info("the provider does not have it: it is sent once more", **said)
+            _log.info("the provider does not have it: it is sent once more", **about)
 
     async def settled(self, claimed: Claimed) -> None:
         """No worker is needed for it any more."""

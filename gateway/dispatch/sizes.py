@@ -14,9 +14,9 @@ _FILES, _TEXTS = 2, 12
 
 def slow_seconds(outbound: Outbound) -> float:
     """How many more seconds than a small message this one may take."""
-    said = outbound.content
+    content = outbound.content
     return seconds_more(
-        _FILES * file_bytes(outbound) + _TEXTS * (len(said.body) + len(said.html_body or ""))
+        _FILES * file_bytes(outbound) + _TEXTS * (len(content.body) + len(content.html_body or ""))
     )
 
 

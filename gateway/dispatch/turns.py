@@ -93,7 +93,7 @@ async def in_turn(db: Connection, claimed: Sequence[Claimed], since: Moment) -> 
     has_more = False
     paced: dict[tuple[UUID, UUID, float], list[Claimed]] = defaultdict(list)
     for entry in claimed:
-        if leaves(entry) and entry.rate is not None and entry.sender_id is not None:
+        if will_leave(entry) and entry.rate is not None and entry.sender_id is not None:
             paced[entry.organization_id, entry.sender_id, entry.rate].append(entry)
         else:
             turns.append(Turn(entry, now, since))
@@ -149,7 +149,7 @@ def was_claimed_before(claimed: Claimed) -> bool:
     return claimed.claims > 1 or claimed.status != Status.PENDING
 
 
-def leaves(claimed: Claimed) -> bool:
+def will_leave(claimed: Claimed) -> bool:
     """Whether a request will be made for it. If it fails here, or is only pretended (of a test
     key), it takes no turn of its sender."""
     is_kept = claimed.is_test or claimed.is_expired or claimed.suppressed is not None
