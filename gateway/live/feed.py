@@ -10,7 +10,7 @@ from gateway.live.events import Render, live_event
 from gateway.live.watcher import Missed, Watcher
 from gateway.observability.logs import logger
 from gateway.store.errors import DatabaseAwayError
-from gateway.store.live import Told
+from gateway.store.live import Stretch
 from gateway.store.positions import Position, Snapshot
 from gateway.store.values import Row
 
@@ -23,9 +23,9 @@ _AWAY = 1.0
 _HOLDING = 16
 
 # Reads the events after a place (None: only the present position).
-Read = Callable[[Position | None], Awaitable[Told]]
+Read = Callable[[Position | None], Awaitable[Stretch]]
 # Reads the missed events after a place, up to a snapshot; briefly or whole.
-ReadAgain = Callable[[Position, Snapshot, bool], Awaitable[Told]]
+ReadAgain = Callable[[Position, Snapshot, bool], Awaitable[Stretch]]
 
 
 class Feed:
@@ -69,9 +69,13 @@ class Feed:
 
     async def missed(self, place: Position, until: Snapshot, *, is_brief: bool) -> Missed:
         """A part of what happened between a place and a snapshot."""
-        told = await self._read_again(place, until, is_brief)
+        stretch = await self._read_again(place, until, is_brief)
         render = _nothing if is_brief else self._render
-        return [live_event(each, render) for each in told.events], told.position, told.is_more
+        return (
+            [live_event(each, render) for each in stretch.events],
+            stretch.position,
+            stretch.is_more,
+        )
 
     @property
     def is_over(self) -> bool:
@@ -96,7 +100,7 @@ class Feed:
             self._wake.clear()
             asked, began = self._asked, loop.time()
             try:
-                told = await self._read(self._position)
+                stretch = await self._read(self._position)
             except DatabaseAwayError as error:
                 if not is_away:  # once for each time that it is
                     _log.warning("events cannot be read", error=str(error))
@@ -105,11 +109,11 @@ class Feed:
                 await asyncio.sleep(_AWAY)
                 continue
             is_away = False
-            self._position, self._is_amid = told.position, told.is_more
-            events = [live_event(each, self._render) for each in told.events]
+            self._position, self._is_amid = stretch.position, stretch.is_more
+            events = [live_event(each, self._render) for each in stretch.events]
             for watcher in self.watchers:
-                watcher.push(events, told.position)
-            if told.is_more:
+                watcher.push(events, stretch.position)
+            if stretch.is_more:
                 self._wake.set()
                 continue
             async with self._progress:

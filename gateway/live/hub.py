@@ -18,7 +18,7 @@ from gateway.store.callers import still_known
 from gateway.store.database import ApiKey, Caller, Database
 from gateway.store.errors import DatabaseAwayError
 from gateway.store.listener import Listener
-from gateway.store.live import Told
+from gateway.store.live import Stretch
 from gateway.store.positions import Position, Snapshot
 
 _log = logger(__name__)
@@ -158,13 +158,13 @@ class Live:
         # As an API key of the organization would read: all of its streams may see the same.
         caller = ApiKey(id=organization_id, organization_id=organization_id, is_test=False)
 
-        async def read(place: Position | None) -> Told:
+        async def read(place: Position | None) -> Stretch:
             async with self._readers, self._database.as_caller(caller) as db:
                 if place is None:
-                    return Told(events=[], position=await live.here(db), is_more=False)
+                    return Stretch(events=[], position=await live.here(db), is_more=False)
                 return await live.since(db, organization_id, place, _AT_ONCE, most_bytes=_BYTES)
 
-        async def read_again(place: Position, until: Snapshot, is_brief: bool) -> Told:  # noqa: FBT001
+        async def read_again(place: Position, until: Snapshot, is_brief: bool) -> Stretch:  # noqa: FBT001
             # Without a time limit: a stream that was ended would only ask for the same again.
             await self._readers_again.take(organization_id, None)
             try:

@@ -38,8 +38,8 @@ class Happened:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Told:
-    """Events in their order, the position after them, and whether there are more."""
+class Stretch:
+    """Events of the stream in their order, the position after them, and whether there are more."""
 
     events: list[Happened]
     position: Position
@@ -83,7 +83,7 @@ async def since(
     most_bytes: int,
     until: Snapshot | None = None,
     is_brief: bool = False,
-) -> Told:
+) -> Stretch:
     """At most `limit` events since a place, and visible in the snapshot `until`, if it is given.
 
     Together their texts have at most `most_bytes`, unless it is a single event. `is_brief`: rows
@@ -108,7 +108,7 @@ async def since(
                     position=passed.position if last else passed.behind(row),
                 )
             )
-    return Told(events=events, position=passed.position, is_more=passed.is_more)
+    return Stretch(events=events, position=passed.position, is_more=passed.is_more)
 
 
 async def pass_by(
@@ -132,21 +132,21 @@ async def pass_by(
         str(place.snapshot.xmin),
     )
     now = until or Snapshot.read(rows[0]["snapshot"])
-    told = [dict(row) for row in rows if row["kind"] is not None]
+    events = [dict(row) for row in rows if row["kind"] is not None]
     passed = Passed(
-        events=told,
+        events=events,
         since=place,
         now=now,
         position=Position(rows[0]["at"], now),
-        is_more=len(told) == limit,
+        is_more=len(events) == limit,
     )
-    return replace(passed, position=passed.behind(told[-1])) if passed.is_more else passed
+    return replace(passed, position=passed.behind(events[-1])) if passed.is_more else passed
 
 
 async def rows_about(
     db: Connection,
     organization_id: UUID,
-    told: Collection[Mapping[str, Any]],
+    events: Collection[Mapping[str, Any]],
     *,
     most_bytes: int | None = None,
 ) -> dict[tuple[str, UUID], dict[str, Any]]:
@@ -156,11 +156,11 @@ async def rows_about(
     messages whose texts have more than `most_bytes`.
     """
     found: dict[tuple[str, UUID], dict[str, Any]] = {}
-    ids = list({row["about"] for row in told if row["kind"] == "message"})
+    ids = list({row["about"] for row in events if row["kind"] == "message"})
     if ids:
         for row in await db.fetch(_SQL["messages"], organization_id, ids, most_bytes):
             found["message", row["id"]] = dict(row)
-    for changed in {row["about"] for row in told if row["kind"] == "conversation"}:
+    for changed in {row["about"] for row in events if row["kind"] == "conversation"}:
         conversation = await conversations.get(db, organization_id, changed)
         if conversation is not None:
             found["conversation", changed] = conversation
@@ -168,25 +168,25 @@ async def rows_about(
 
 
 async def _fitting(
-    db: Connection, organization_id: UUID, told: Sequence[Mapping[str, Any]], most_bytes: int
+    db: Connection, organization_id: UUID, events: Sequence[Mapping[str, Any]], most_bytes: int
 ) -> int:
     """How many events, from the first on, have together at most so many bytes of text; at least
     one."""
-    rows = await db.fetch(_SQL["sizes"], organization_id, *_by_kind(told))
+    rows = await db.fetch(_SQL["sizes"], organization_id, *_by_kind(events))
     sizes: dict[tuple[str, UUID], int] = {(row["kind"], row["about"]): row["bytes"] for row in rows}
-    sums = accumulate(sizes.get((row["kind"], row["about"]), 0) for row in told)
+    sums = accumulate(sizes.get((row["kind"], row["about"]), 0) for row in events)
     return max(1, sum(each <= most_bytes for each in sums))
 
 
 async def _names(
-    db: Connection, organization_id: UUID, told: Collection[Mapping[str, Any]]
+    db: Connection, organization_id: UUID, events: Collection[Mapping[str, Any]]
 ) -> dict[tuple[str, UUID], dict[str, Any]]:
     """The messages and conversations of events, with only the ids that identify them."""
-    rows = await db.fetch(_SQL["names"], organization_id, *_by_kind(told)) if told else []
+    rows = await db.fetch(_SQL["names"], organization_id, *_by_kind(events)) if events else []
     return {(row["kind"], row["about"]): dict(row) for row in rows}
 
 
-def _by_kind(told: Collection[Mapping[str, Any]]) -> tuple[list[UUID], list[UUID]]:
-    messages = {row["about"] for row in told if row["kind"] == "message"}
-    changed = {row["about"] for row in told if row["kind"] == "conversation"}
+def _by_kind(events: Collection[Mapping[str, Any]]) -> tuple[list[UUID], list[UUID]]:
+    messages = {row["about"] for row in events if row["kind"] == "message"}
+    changed = {row["about"] for row in events if row["kind"] == "conversation"}
     return list(messages), list(changed)

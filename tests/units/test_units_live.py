@@ -26,7 +26,7 @@ from gateway.store.database import ApiKey, Database
 from gateway.store.errors import DatabaseAwayError
 from gateway.store.listener import Listener
 from gateway.store.listening import hear
-from gateway.store.live import Told
+from gateway.store.live import Stretch
 from gateway.store.positions import Position, Snapshot
 from tests.cli.shell import free_port
 
@@ -396,12 +396,12 @@ async def test_a_feed_tells_an_outage_once(
     monkeypatch.setattr(feed, "_AWAY", 0.0)
     is_there = [True, False, False, False, True, False, False, True]
 
-    async def read(_: Position | None) -> Told:
+    async def read(_: Position | None) -> Stretch:
         if not is_there.pop(0):
             raise DatabaseAwayError("it is away")
-        return Told(events=[], position=Position(AT, Snapshot(1, 1, ())), is_more=False)
+        return Stretch(events=[], position=Position(AT, Snapshot(1, 1, ())), is_more=False)
 
-    async def never(*_: object) -> Told:
+    async def never(*_: object) -> Stretch:
         raise AssertionError
 
     reading = feed.Feed(read, never, lambda *_: b"", patience=10)
