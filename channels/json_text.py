@@ -33,6 +33,11 @@ def load(
     )
 
 
+def as_object(value: object) -> dict[str, Any]:
+    """A JSON object that others may have written; an empty one for anything else."""
+    return value if isinstance(value, dict) else {}
+
+
 def outside_strings(raw: bytes, kept: bytes) -> bytes:
     """Those bytes of JSON that are in `kept`, without what is inside of strings.
 

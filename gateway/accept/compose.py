@@ -12,6 +12,7 @@ from channels import call, email, sms, styles, whatsapp
 from channels.errors import ContentError
 from channels.frozen import frozen
 from channels.html import HTML_BYTES
+from channels.json_text import as_object
 from channels.model import Attachment, CallPlan, Channel, Content, ProviderTemplate
 from channels.rendering.renderer import (
     MissingVariables,
@@ -21,7 +22,7 @@ from channels.rendering.renderer import (
     TooExpensive,
 )
 from gateway.problems import FieldError, not_now
-from gateway.shapes.options import CallOptions, as_object
+from gateway.shapes.options import CallOptions
 
 # From so many characters or tags on, a mail takes longer to compose than to hand to a thread: one
 # tag may take 60 microseconds to become text.

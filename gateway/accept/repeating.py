@@ -10,6 +10,7 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from channels import filenames
+from channels.json_text import as_object
 from channels.model import Channel
 from gateway import parts
 from gateway.parts import Parts
@@ -82,15 +83,12 @@ def _until(old: Row) -> datetime | None:
 
 def callers_own(metadata: Any) -> Row:  # noqa: ANN401 - any JSON
     """A stored message's metadata as its caller gave it."""
-    given = metadata if isinstance(metadata, dict) else {}
-    return {name: value for name, value in given.items() if name not in _OURS}
+    return {name: value for name, value in as_object(metadata).items() if name not in _OURS}
 
 
 def is_test(old: Row) -> bool:
     """Whether a test key sent it."""
-    kept = old["metadata"]
-    own = kept.get("provider") if isinstance(kept, dict) else None
-    return isinstance(own, dict) and own.get("test") is True
+    return as_object(as_object(old["metadata"]).get("provider")).get("test") is True
 
 
 def _files_of(stored: Any) -> list[AttachmentIn]:  # noqa: ANN401 - any JSON

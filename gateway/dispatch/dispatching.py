@@ -24,6 +24,7 @@ from datetime import UTC, datetime
 import aiohttp
 
 from channels.errors import Busy, CannotAsk, CutOff, NotLookedAt, Refused, RefusedForNow, SendError
+from channels.json_text import as_object
 from channels.model import Account, Outbound
 from channels.moment import Moment
 from gateway.dispatch import refusals
@@ -50,7 +51,6 @@ from gateway.observability.logs import logger
 from gateway.observability.metrics import Metrics
 from gateway.registry import PROVIDERS, status_url
 from gateway.store import queue
-from gateway.store.codecs import as_object
 from gateway.store.database import Database
 from gateway.store.errors import DatabaseAwayError
 from gateway.store.queue import Claimed
@@ -123,9 +123,8 @@ class Dispatching:
         """Whether a message may not be sent any more as things are now; if so, that is recorded."""
         async with self._database.as_service() as db:
             now = await queue.as_it_is(db, claimed)
-        # Since it was claimed it may have been deleted, or settled by a report.
         newer = replace(claimed, status=now.status or claimed.status, external_id=now.external_id)
-        if now.status is None or is_settled(newer):
+        if now.status is None or is_settled(newer):  # since it was claimed
             await self._outcomes.settled(newer)
         elif now.is_followed:
             await self._outcomes.overtaken(claimed)

@@ -15,12 +15,12 @@ from datetime import datetime
 from functools import lru_cache
 from uuid import UUID
 
+from channels.json_text import as_object
 from channels.model import Account
 from gateway.observability.logs import logger
 from gateway.registry import PROVIDERS
 from gateway.store import accounts
 from gateway.store.accounts import SealedAccount
-from gateway.store.codecs import as_object
 from gateway.store.database import Database
 from gateway.store.errors import DatabaseAwayError
 from gateway.vault import Vault, VaultError

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
+from channels.json_text import as_object
 from channels.model import Channel
 from gateway.problems import FieldError
 from gateway.shapes.base import Integer, Line, Shape, Text, Url
@@ -101,11 +102,6 @@ def without(
         return {}
     left_out = {error.field.split(".")[1] for error in wrong if "." in error.field}
     return {name: value for name, value in given.items() if name not in left_out}
-
-
-def as_object(given: object) -> Mapping[str, Any]:
-    """The object, or an empty one if it is other JSON."""
-    return given if isinstance(given, Mapping) else {}
 
 
 def played(given: object) -> str | None:

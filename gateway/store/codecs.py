@@ -112,11 +112,6 @@ def read_json(text: str) -> Any:  # noqa: ANN401 - any JSON
     return value
 
 
-def as_object(value: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
-    """A JSON object that others may have written; an empty one for anything else."""
-    return value if isinstance(value, dict) else {}
-
-
 def _read_odd(text: str) -> Any:  # noqa: ANN401 - any JSON
     try:
         value = load(text, parse_int=_number, parse_float=_number)

@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from channels.frozen import frozen
-from gateway.store.codecs import as_object
+from channels.json_text import as_object
 from gateway.store.database import Connection
 from gateway.store.sql import queries
 from gateway.store.values import as_json, columns

@@ -10,11 +10,11 @@ from typing import Any
 from multidict import MultiDict, MultiDictProxy
 from pydantic_core import from_json
 
+from channels.json_text import as_object
 from channels.model import Channel
 from gateway.inbox import forms
 from gateway.inbox.forms import Fields
 from gateway.problems import FieldError, invalid
-from gateway.shapes.options import as_object
 
 FIELDS = (
     "name",
