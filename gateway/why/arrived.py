@@ -127,7 +127,7 @@ def delivered(story: Story, what: str, zone: tzinfo) -> Said:
 
 
 def _call_ended(story: Story, what: str, at: str) -> str:
-    length = how_long_seconds(story.told.get("duration"))
+    length = how_long_seconds(story.provider_detail.get("duration"))
     lasted = f" and lasted {length}" if length else ""
     text = f"{what} was answered{lasted}{' (it ended' + at + ')' if at else ''}."
     if who := answered_by(story):

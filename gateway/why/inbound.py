@@ -32,7 +32,7 @@ def _came(story: Story, zone: tzinfo) -> str:
 def _call(story: Story) -> list[str]:
     if story.channel != "call":
         return []
-    length = how_long_seconds(story.told.get("recording_duration"))
+    length = how_long_seconds(story.provider_detail.get("recording_duration"))
     if length is None:
         return [] if story.files else ["Nothing was recorded."]
     return [f"The caller left a message of {length}."]
@@ -58,7 +58,7 @@ def _advice(story: Story) -> list[str]:
         advice.append("Look again in some minutes for the files.")
     if _of(story, "failed"):
         advice.append("Ask the person to send what is missing again.")
-    if story.told.get("auto_submitted"):
+    if story.provider_detail.get("auto_submitted"):
         advice.append("It was written by a program, such as an absence notice: no answer is due.")
     if "stop" in story.suppressions:
         advice.append("They asked for no more messages: do not answer on this channel.")

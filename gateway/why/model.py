@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from channels.json_text import as_object
 from gateway.registry import PROVIDERS
 from gateway.why.words import name_of
 
@@ -110,19 +111,17 @@ class Story:
     @property
     def metadata(self) -> Row:
         """The message's metadata; empty if another program has stored other JSON there."""
-        given = self.message["metadata"]
-        return given if isinstance(given, dict) else {}
+        return as_object(self.message["metadata"])
 
     @property
     def is_test(self) -> bool:
         """Whether a test key sent it."""
-        return self.told.get("test") is True
+        return self.provider_detail.get("test") is True
 
     @property
-    def told(self) -> Row:
+    def provider_detail(self) -> Row:
         """What the provider has said about the message besides its events."""
-        told = self.metadata.get("provider")
-        return told if isinstance(told, dict) else {}
+        return as_object(self.metadata.get("provider"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -116,7 +116,7 @@ def reported(story: Story, event: Row, who: str) -> str:
 
 def answered_by(story: Story) -> str | None:
     """A sentence on who answered a call; None if detection was not asked for."""
-    found = str(story.told.get("answered_by") or "")
+    found = str(story.provider_detail.get("answered_by") or "")
     if found.startswith("machine"):
         return "A machine answered the call, such as a voicemail."
     return _ANSWERED.get(found)
@@ -129,15 +129,15 @@ def _opened(event: Row) -> str:
 
 
 def _after(story: Story) -> str:
-    seconds = how_long_seconds(story.told.get("duration"))
+    seconds = how_long_seconds(story.provider_detail.get("duration"))
     return f" after {seconds}" if seconds else ""
 
 
 def _digits(story: Story) -> str:
-    digits = story.told.get("digits")
+    digits = story.provider_detail.get("digits")
     return f" ({clean(digits, 64)})" if digits else ""
 
 
 def _price(story: Story) -> str:
-    price, unit = story.told.get("price"), story.told.get("price_unit")
+    price, unit = story.provider_detail.get("price"), story.provider_detail.get("price_unit")
     return f": {clean(str(price).lstrip('-'), 32)} {clean(unit or '', 8)}".rstrip() if price else ""

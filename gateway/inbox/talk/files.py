@@ -6,7 +6,7 @@ from aiohttp import web
 
 from gateway.api.media import respond
 from gateway.inbox.talk.pictures import has_pictures, with_pictures
-from gateway.inbox.talk.view import provider
+from gateway.inbox.talk.view import provider_detail
 from gateway.inbox.visit import Visit
 from gateway.problems import Problem
 from gateway.store import media, messages
@@ -60,7 +60,7 @@ async def mail(visit: Visit) -> web.StreamResponse:
     if has_pictures(html):
         async with visit.services.database.as_caller(visit.staff) as db:
             files = await media.by_message(db, visit.staff.organization_id, visit.id)
-        html = await with_pictures(html, provider(row), files, visit.services.media_store)
+        html = await with_pictures(html, provider_detail(row), files, visit.services.media_store)
     images = _REMOTE if visit.request.query.get("remote") == "1" else _ALONE
     return web.Response(
         text=_PAGE.format(html),

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from channels.json_text import as_object
 from gateway.inbox.words import in_order
 from gateway.media import kinds
 
@@ -47,15 +48,15 @@ def attachments(row: Mapping[str, Any]) -> list[Any]:
     return given[:_FILES] if isinstance(given, list) else []
 
 
-def count(row: Mapping[str, Any]) -> int:
+def file_count(row: Mapping[str, Any]) -> int:
     """How many attachments a row has, also those that are not shown."""
     given = row["attachments"]
     return len(given) if isinstance(given, list) else 0
 
 
-def unshown(row: Mapping[str, Any]) -> list[str]:
+def files_not_shown(row: Mapping[str, Any]) -> list[str]:
     """A line about the attachments that are not shown, if there are any."""
-    more = count(row) - _FILES
+    more = file_count(row) - _FILES
     if more <= 0:
         return []
     return ["1 more file is not shown" if more == 1 else f"{more:,} more files are not shown"]
@@ -92,53 +93,52 @@ def media_ids(rows: Iterable[Mapping[str, Any]]) -> list[UUID]:
     return [UUID(match[1]) for match in found if match]
 
 
-def details(channel: str, told: Mapping[str, Any], *, is_ours: bool) -> list[str]:
+def details(channel: str, detail: Mapping[str, Any], *, is_ours: bool) -> list[str]:
     """Lines about what is not in the text."""
     if channel == "call":
-        return _call(told, is_ours=is_ours)
+        return _call(detail, is_ours=is_ours)
     if channel == "whatsapp":
-        return [*_whatsapp(told), *_left_out(told)]
+        return [*_whatsapp(detail), *_left_out(detail)]
     if is_ours:
         return []
-    automatic = ["An automatic answer"] if told.get("auto_submitted") is True else []
-    reply_to = _text(told.get("reply_to"))
+    automatic = ["An automatic answer"] if detail.get("auto_submitted") is True else []
+    reply_to = _text(detail.get("reply_to"))
     answers = [f"Asks for answers at {reply_to}"] if reply_to else []
-    return [*automatic, *answers, *_left_out(told)]
+    return [*automatic, *answers, *_left_out(detail)]
 
 
-def _left_out(told: Mapping[str, Any]) -> list[str]:
-    left_out = _text(told.get("left_out"))
+def _left_out(detail: Mapping[str, Any]) -> list[str]:
+    left_out = _text(detail.get("left_out"))
     return [f"Not all of it is here. {left_out}"] if left_out else []
 
 
-def _call(told: Mapping[str, Any], *, is_ours: bool) -> list[str]:
+def _call(detail: Mapping[str, Any], *, is_ours: bool) -> list[str]:
     lines = []
-    digits = _text(told.get("digits"))
+    digits = _text(detail.get("digits"))
     if digits and digits != "hangup":  # Twilio's word for a recording that no key ended
         lines.append(f"They pressed {digits}" if is_ours else f"Pressed {digits}")
-    seconds = told.get("duration")
+    seconds = detail.get("duration")
     if isinstance(seconds, str) and _SECONDS.fullmatch(seconds):
         seconds = int(seconds)
     if isinstance(seconds, int) and not isinstance(seconds, bool) and 0 <= seconds < _LARGEST:
         minutes, rest = divmod(seconds, 60)
         lines.append(f"Lasted {minutes}:{rest:02}")
-    answered = _text(told.get("answered_by")).replace("_", " ")
+    answered = _text(detail.get("answered_by")).replace("_", " ")
     if answered:
         lines.append(f"Answered by: {answered}")
     return lines
 
 
-def _whatsapp(told: Mapping[str, Any]) -> list[str]:
-    kind = _text(told.get("type")) or _text(told.get("MessageType"))
-    if kind == "location" or "Latitude" in told:
-        place = told.get("location")
-        place = place if isinstance(place, dict) else {}
+def _whatsapp(detail: Mapping[str, Any]) -> list[str]:
+    kind = _text(detail.get("type")) or _text(detail.get("MessageType"))
+    if kind == "location" or "Latitude" in detail:
+        place = as_object(detail.get("location"))
         where = [
-            _text(place.get(name, told.get(other)))
+            _text(place.get(name, detail.get(other)))
             for name, other in (("name", "Label"), ("address", "Address"))
         ]
         at = [
-            _text(str(place.get(name, told.get(other, ""))))
+            _text(str(place.get(name, detail.get(other, ""))))
             for name, other in (("latitude", "Latitude"), ("longitude", "Longitude"))
         ]
         known = [each for each in (*where, ", ".join(filter(None, at))) if each]
@@ -157,17 +157,17 @@ def _whatsapp(told: Mapping[str, Any]) -> list[str]:
     }
     if kind not in words:
         return []
-    return [words[kind], *_CONTENTS.get(kind, _nothing)(told)]
+    return [words[kind], *_CONTENTS.get(kind, _nothing)(detail)]
 
 
 def _nothing(_told: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def _contacts(told: Mapping[str, Any]) -> list[str]:
+def _contacts(detail: Mapping[str, Any]) -> list[str]:
     """The contacts that somebody sent, with their numbers."""
     lines = []
-    for each in _objects(told.get("contacts")):
+    for each in _objects(detail.get("contacts")):
         name = each.get("name")
         called = _text(name.get("formatted_name")) if isinstance(name, dict) else ""
         numbers = [
@@ -178,9 +178,9 @@ def _contacts(told: Mapping[str, Any]) -> list[str]:
     return _first(lines)
 
 
-def _order(told: Mapping[str, Any]) -> list[str]:
+def _order(detail: Mapping[str, Any]) -> list[str]:
     """What somebody ordered from the catalogue."""
-    order = told.get("order")
+    order = detail.get("order")
     lines = []
     for each in _objects(order.get("product_items") if isinstance(order, dict) else None):
         price = " ".join(filter(None, [_said(each.get("item_price")), _text(each.get("currency"))]))
@@ -189,9 +189,9 @@ def _order(told: Mapping[str, Any]) -> list[str]:
     return _first(lines)
 
 
-def _flow(told: Mapping[str, Any]) -> list[str]:
+def _flow(detail: Mapping[str, Any]) -> list[str]:
     """What somebody entered into a form (a flow)."""
-    answers = told.get("flow_response")
+    answers = detail.get("flow_response")
     given = answers.items() if isinstance(answers, dict) else ()
     lines = [
         f"{name}: {said}" for name, each in given if name != "flow_token" and (said := _said(each))
@@ -199,17 +199,17 @@ def _flow(told: Mapping[str, Any]) -> list[str]:
     return _first(lines)
 
 
-def _chosen(told: Mapping[str, Any]) -> list[str]:
+def _chosen(detail: Mapping[str, Any]) -> list[str]:
     """The answers of a flow, or whether we may call; the label of a button is in the text."""
-    interactive = told.get("interactive")
+    interactive = detail.get("interactive")
     reply = interactive.get("call_permission_reply") if isinstance(interactive, dict) else None
     wish = _text(reply.get("response")) if isinstance(reply, dict) else ""
-    return [*([f"Calls by WhatsApp: {wish}"] if wish else []), *_flow(told)]
+    return [*([f"Calls by WhatsApp: {wish}"] if wish else []), *_flow(detail)]
 
 
-def _why_not(told: Mapping[str, Any]) -> list[str]:
+def _why_not(detail: Mapping[str, Any]) -> list[str]:
     """WhatsApp's words on a message that it does not pass on."""
-    why = _text(told.get("error_message"))
+    why = _text(detail.get("error_message"))
     return [why] if why else []
 
 

@@ -27,13 +27,13 @@ def has_pictures(html: str) -> bool:
 
 
 async def with_pictures(
-    html: str, told: Mapping[str, Any], files: Sequence[Media], store: MediaStore
+    html: str, detail: Mapping[str, Any], files: Sequence[Media], store: MediaStore
 ) -> str:
     """The HTML with the pictures in it; one that is missing or too large is left out.
 
-    `told` is what the provider said about the message, `files` are those of the message.
+    `detail` is what the provider said about the message, `files` are those of the message.
     """
-    given = told.get("content_ids")
+    given = detail.get("content_ids")
     places = given if isinstance(given, Mapping) else {}
     by_place = {file.position: file for file in files}
     shown: dict[str, str] = {}

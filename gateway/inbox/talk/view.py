@@ -8,7 +8,15 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from gateway.inbox.talk.kinds import File, attachments, count, details, file_of, unshown
+from channels.json_text import as_object
+from gateway.inbox.talk.kinds import (
+    File,
+    attachments,
+    details,
+    file_count,
+    file_of,
+    files_not_shown,
+)
 from gateway.why import Reason, failure
 
 Row = Mapping[str, Any]
@@ -94,8 +102,8 @@ def shown(
     `retries` are the statuses of the messages that were sent in its place; `carried_by` is the
     provider, which decides what an error code means.
     """
-    told = provider(row)
-    is_test = told.get("test") is True
+    detail = provider_detail(row)
+    is_test = detail.get("test") is True
     is_ours = row["direction"] == "outbound"
     state = row["status"] or "pending"
     send_at = row["send_at"] if state == "pending" and row["send_at"] else None
@@ -113,10 +121,10 @@ def shown(
         body=body,
         folded=folded,
         is_cut=len(whole) > _SHOWN,
-        quoted=_text(told.get("quoted_text")),
+        quoted=_text(detail.get("quoted_text")),
         has_html=bool(row["html_body"]),
         files=[file_of(each, media) for each in attachments(row)],
-        details=[*details(row["channel"], told, is_ours=is_ours), *unshown(row)],
+        details=[*details(row["channel"], detail, is_ours=is_ours), *files_not_shown(row)],
         failure=failure(row["channel"], carried_by, row["error_code"], row["error_message"])
         if state == "failed"
         else None,
@@ -144,7 +152,7 @@ def status(row: Row, now: datetime) -> Status:
     word, kind, sign = known or (state.capitalize(), "", "")
     if state == "pending" and row["send_at"] and row["send_at"] > now:
         word, kind, sign = "Scheduled", "", "◷"
-    if provider(row).get("test") is True:
+    if provider_detail(row).get("test") is True:
         to_nobody = " to nobody" if state in ("sent", "delivered") else ""
         return Status(word=f"Test: {word.lower()}{to_nobody}", kind="", sign="")
     return Status(word=word, kind=kind, sign=sign)
@@ -158,17 +166,17 @@ def snippet(row: Row | None) -> str:
     if row["subject"]:
         text = f"{row['subject']}: {text}" if text else row["subject"]
     if not text:
-        files = count(row)
-        lines = details(row["channel"], provider(row), is_ours=row["direction"] == "outbound")
+        files = file_count(row)
+        lines = details(
+            row["channel"], provider_detail(row), is_ours=row["direction"] == "outbound"
+        )
         text = next(iter(lines), "") or (_files(files) if files else "")
     return text if len(text) <= _PREVIEW else f"{text[:_PREVIEW].rstrip()}…"
 
 
-def provider(row: Row) -> Mapping[str, Any]:
+def provider_detail(row: Row) -> Mapping[str, Any]:
     """What the provider said about a message besides its status."""
-    kept = row["metadata"]
-    told = kept.get("provider") if isinstance(kept, dict) else None
-    return told if isinstance(told, dict) else {}
+    return as_object(as_object(row["metadata"]).get("provider"))
 
 
 def _files(count: int) -> str:
