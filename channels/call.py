@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
 from channels.errors import ContentError, raise_all, tried
+from channels.json_text import as_object
 from channels.model import CallPlan, Content
 from channels.text import units
 
@@ -25,6 +26,9 @@ SHORTEST_RING, LONGEST_RING = 5, 600
 VOICEMAIL_SECONDS: Final = 120
 PLAY_CHARACTERS: Final = 200
 """What is kept free for the URL that is played: a file of ours gets a longer, signed one."""
+
+SETTINGS: Final = ("greeting", "goodbye", "voice", "language", "voicemail", "transcribe")
+"""What `call` in an organization's settings may have: nothing else there is read."""
 
 VOICEMAIL = "Thank you for calling. Please leave a message after the tone."
 NOBODY = "Thank you for calling. Nobody can take your call at the moment."
@@ -139,9 +143,8 @@ def greeting(
 ) -> str:
     """What a caller hears: `settings["call"]` of the organization, or our default texts.
 
-    The setting may have `greeting`, `goodbye`, `voice`, `language`, `voicemail` (default true) and
-    `transcribe` (default false). `action_url` answers once the message is left: without it Twilio
-    would request the greeting again.
+    `voicemail` is true by default, `transcribe` false. `action_url` answers once the message is
+    left: without it Twilio would request the greeting again.
     """
     wishes = _wishes(settings)
     takes_messages = wishes.get("voicemail", True) is not False
@@ -193,8 +196,8 @@ def _is_english(plan: CallPlan) -> bool:
 
 
 def _wishes(settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    wishes = settings.get("call")
-    return wishes if isinstance(wishes, Mapping) else {}
+    wishes = as_object(settings.get("call"))
+    return {name: wishes[name] for name in SETTINGS if name in wishes}
 
 
 def _plan(wishes: Mapping[str, Any]) -> CallPlan:

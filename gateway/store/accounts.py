@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from channels import call
 from gateway.store.database import Connection, Staff
 from gateway.store.paging import Cursor, Page, after, page
 from gateway.store.sql import fetch_row, fetch_rows, queries
@@ -173,7 +174,7 @@ async def forget_what_came(
 
 async def open_account(db: Connection, account_id: UUID) -> SealedAccount | None:
     """The account that a webhook's path names, active or not: reports still come in for it."""
-    row = await db.fetchrow(_SQL["open_account"], account_id)
+    row = await db.fetchrow(_SQL["open_account"], account_id, call.SETTINGS)
     return SealedAccount(**row) if row else None
 
 

@@ -99,13 +99,13 @@ SELECT (SELECT count(*) FROM requests) + (SELECT count(*) FROM reports);
 
 -- name: open_account
 -- For webhooks and the command line: the account in the path determines organization and secret. Of the
--- organization's settings, which are as large as somebody has made them, what callers hear.
+-- organization's settings, which are as large as somebody has made them, those of `call` that $2 names.
 SELECT a.id, a.organization_id, a.provider, a.credentials,
   jsonb_build_object('call', (
     SELECT jsonb_object_agg(w.name, w.wish)
     FROM (
       SELECT name, o.settings #> ARRAY['call', name] AS wish
-      FROM unnest('{greeting,goodbye,voice,language,voicemail,transcribe}'::text[]) AS name OFFSET 0
+      FROM unnest($2::text[]) AS name OFFSET 0
     ) w
     WHERE octet_length(w.wish::text) <= 65536)) AS settings
 FROM gateway.provider_accounts a JOIN organizations o ON o.id = a.organization_id
