@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from uuid import UUID
 
+from gateway.accept.allowance import bytes_of
 from gateway.accept.keeping import Alone, Result
-from gateway.accept.together import bytes_of
 from gateway.problems import Problem
 from gateway.store.database import Caller
 from gateway.store.values import Row

@@ -19,11 +19,11 @@ from channels.model import Channel
 from channels.rendering.renderer import Renderer
 from gateway import addresses, quoting, registry
 from gateway.accept import judging, recipients, saying, steps, well_formed
+from gateway.accept.allowance import MOST_BYTES, Allowance, large_places
 from gateway.accept.draft import Draft
 from gateway.accept.known import Known
 from gateway.accept.lookups import Lookups
 from gateway.accept.pausing import Pauses
-from gateway.accept.together import MOST_BYTES, Together, large_places
 from gateway.parts import Parts, Thread, mail_id, of_content
 from gateway.problems import FieldError
 from gateway.shapes.messages import SendRequest
@@ -43,13 +43,13 @@ class Drafting:
         *,
         files_at: str | None = None,
         rendering: float = RENDERING_SECONDS,
-        together: int = MOST_BYTES,
+        most_bytes: int = MOST_BYTES,
         places: Places | None = None,
     ) -> None:
         self._lookups = Lookups(database, files_at)
         self._renderer = renderer
         self._rendering = rendering
-        self._together = together
+        self._most_bytes = most_bytes
         self._places = places or large_places()
 
     async def read(
@@ -61,31 +61,31 @@ class Drafting:
         """
         if not requests:
             return []
-        together = Together(self._together, self._places, caller.organization_id)
+        allowance = Allowance(self._most_bytes, self._places, caller.organization_id)
         try:
-            return await self._read_all(caller, requests, repeats, together)
+            return await self._read_all(caller, requests, repeats, allowance)
         finally:
-            together.end()
+            allowance.end()
 
     async def _read_all(
         self,
         caller: Caller,
         requests: Sequence[SendRequest],
         repeats: Parts | None,
-        together: Together,
+        allowance: Allowance,
     ) -> list[Draft]:
         known = await self._lookups.known(caller, await _sought(requests))
         now = datetime.now(UTC)
         pauses = Pauses()
-        renderer, since = self._renderer.within(self._rendering, together.owner), time.monotonic()
+        renderer, since = self._renderer.within(self._rendering, allowance.owner), time.monotonic()
         read: list[SendRequest] = []  # each request, and behind it its steps
         drafts: list[Draft] = []
         for request in requests:
-            if together.needs_place:
+            if allowance.needs_place:
                 used = time.monotonic() - since
-                await together.take_place()
-                renderer = self._renderer.within(self._rendering, together.owner, used=used)
-            draft = await self._read(request, known, now, renderer, together)
+                await allowance.take_place()
+                renderer = self._renderer.within(self._rendering, allowance.owner, used=used)
+            draft = await self._read(request, known, now, renderer, allowance)
             if repeats is not None:
                 draft = _repeating(draft, repeats)
             read.append(request)
@@ -94,7 +94,7 @@ class Drafting:
                 await pauses.take()
             for step in request.fallback or ():
                 read.append(steps.request_of(step, request, draft, known))
-                drafts.append(await self._read(read[-1], known, now, renderer, together))
+                drafts.append(await self._read(read[-1], known, now, renderer, allowance))
                 if pauses.are_due:
                     await pauses.take()
         standings = await self._lookups.standings(caller, read, drafts, known)
@@ -110,17 +110,17 @@ class Drafting:
         known: Known,
         now: datetime,
         renderer: Renderer,
-        together: Together,
+        allowance: Allowance,
     ) -> Draft:
         errors = well_formed.errors(request, now)
         to_address, contact_errors = recipients.recipient(request, known)
         sender, sender_errors = recipients.sender(request, known)
         provider = sender["provider"] if sender else None
         limit = registry.limit(provider, request.channel)
-        composed = together.refused(request)
+        composed = allowance.refused(request)
         if composed is None:
             composed = await saying.compose(renderer, request, known, limit)
-            together.add(composed.content)
+            allowance.add(composed.content)
         lead_id, client_id = recipients.links(request, to_address, known)
         kept = composed.outside or composed.content
         named = kept.template if kept else None

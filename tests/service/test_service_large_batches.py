@@ -12,8 +12,8 @@ from channels.lines import Places
 from channels.model import Channel
 from channels.rendering.renderer import Renderer
 from gateway.accept import storing
+from gateway.accept.allowance import large_places
 from gateway.accept.drafting import Drafting
-from gateway.accept.together import large_places
 from gateway.ids import new_id
 from gateway.problems import Problem
 from gateway.shapes.messages import SendRequest
@@ -75,8 +75,10 @@ async def begun(gateway: Gateway, transactions: int) -> None:
             await db.execute("SELECT pg_stat_clear_snapshot(), pg_sleep(0.02)")
 
 
-@pytest.mark.parametrize(("together", "composed"), [(1, 1), (100, 1), (101, 2), (250, 3)])
-async def test_what_one_request_may_come_to(gateway: Gateway, together: int, composed: int) -> None:
+@pytest.mark.parametrize(("most_bytes", "composed"), [(1, 1), (100, 1), (101, 2), (250, 3)])
+async def test_what_one_request_may_come_to(
+    gateway: Gateway, most_bytes: int, composed: int
+) -> None:
     """Once a request's messages have come to as much as they may together, the others are not
     composed, and each says so beside whatever else is wrong with it; nothing before them is."""
     await connect(gateway, "sendgrid", Channel.EMAIL)
@@ -87,7 +89,7 @@ async def test_what_one_request_may_come_to(gateway: Gateway, together: int, com
         for to in ("ada@customer.example", "bob@customer.example", "eve@customer.example", "none")
     ]
     async with Renderer() as renderer:
-        drafting = Drafting(gateway.database, renderer, together=together)
+        drafting = Drafting(gateway.database, renderer, most_bytes=most_bytes)
         drafts = await drafting.read(caller, requests)
     assert [True] * composed + [False] * (4 - composed) == [bool(each.content) for each in drafts]
     wrong = [{error.field: error.message for error in each.errors} for each in drafts]

@@ -1,4 +1,4 @@
-"""Together: how many bytes the messages of one request have; a short request may ask for
+"""Allowance: how many bytes the messages of one request may have; a short request may ask for
 gigabytes."""
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def large_places() -> Places:
     return Places(_LARGE_AT_ONCE, room=_LARGE_WAITING, one_each=True)
 
 
-class Together:
+class Allowance:
     """Counts what is composed for one request, and refuses to compose more than `most` bytes."""
 
     def __init__(self, most: int, places: Places, owner: Hashable) -> None:
