@@ -7,7 +7,7 @@ from collections.abc import Hashable
 
 from channels.lines import FullError, Places
 from channels.model import Content
-from gateway.accept.saying import Composed
+from gateway.accept.contents import Composed
 from gateway.problems import FieldError, not_now
 from gateway.shapes.messages import SendRequest
 from gateway.store.values import Row

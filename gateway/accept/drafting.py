@@ -18,7 +18,7 @@ from channels.lines import Places
 from channels.model import Channel
 from channels.rendering.renderer import Renderer
 from gateway import addresses, quoting, registry
-from gateway.accept import judging, recipients, saying, steps, well_formed
+from gateway.accept import contents, judging, recipients, steps, well_formed
 from gateway.accept.allowance import MOST_BYTES, Allowance, large_places
 from gateway.accept.draft import Draft
 from gateway.accept.known import Known
@@ -119,7 +119,7 @@ class Drafting:
         limit = registry.limit(provider, request.channel)
         composed = allowance.refused(request)
         if composed is None:
-            composed = await saying.compose(renderer, request, known, limit)
+            composed = await contents.compose(renderer, request, known, limit)
             allowance.add(composed.content)
         lead_id, client_id = recipients.links(request, to_address, known)
         kept = composed.outside or composed.content
@@ -184,7 +184,7 @@ async def _joined(requests: Sequence[SendRequest], judged: Iterator[Draft]) -> l
 
 
 def _answering(
-    request: SendRequest, composed: saying.Composed, known: Known, provider: str | None
+    request: SendRequest, composed: contents.Composed, known: Known, provider: str | None
 ) -> tuple[Parts, list[FieldError]]:
     """The parts of a message, including the message that it answers."""
     errors: list[FieldError] = []

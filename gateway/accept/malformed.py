@@ -25,7 +25,7 @@ _ODD = frozenset(
     {"to", "from", "template", "lead_id", "client_id", "variables", "options", "in_reply_to"}
 )
 # If one of these cannot be read, no content can be previewed.
-_SAID = frozenset(
+_OF_CONTENT = frozenset(
     {"template", "variables", "body", "subject", "html_body", "attachments", "options"}
 )
 
@@ -89,5 +89,5 @@ def _judged(malformed: Malformed[SendRequest], made: Sequence[Draft]) -> Draft:
         return Draft(errors=errors)
     (draft,) = made
     return replace(
-        draft, errors=errors, content=None if malformed.unread & _SAID else draft.content
+        draft, errors=errors, content=None if malformed.unread & _OF_CONTENT else draft.content
     )

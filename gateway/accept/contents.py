@@ -1,4 +1,4 @@
-"""Saying: the content of a request, from its text or template, or all that is wrong with it."""
+"""The content of each request, from its text or template, or all that is wrong with it."""
 
 from __future__ import annotations
 
