@@ -63,7 +63,7 @@ def report_name(report: StatusReport) -> str:
     return name
 
 
-def believed(told: datetime | None, at: datetime | None = None) -> datetime | None:
+def believed(given: datetime | None, at: datetime | None = None) -> datetime | None:
     """The provider's time of an event, even if its clock is ahead of ours, so that the order of
     arrival does not matter; None if it is more than a day after now, or after `at`."""
-    return None if told is None or told > (at or datetime.now(UTC)) + _AHEAD else told
+    return None if given is None or given > (at or datetime.now(UTC)) + _AHEAD else given

@@ -16,7 +16,7 @@ from gateway.store.reports import Event
 from webhooks.model import ConsentChange, Reason
 
 # Changes by the id of the account that told them.
-Said = dict[UUID, tuple[Account, list[ConsentChange]]]
+ByAccount = dict[UUID, tuple[Account, list[ConsentChange]]]
 
 
 def unnamed(changes: Iterable[ConsentChange]) -> dict[str, list[ConsentChange]]:
@@ -32,9 +32,9 @@ def unnamed(changes: Iterable[ConsentChange]) -> dict[str, list[ConsentChange]]:
 
 
 def as_kept(
-    account: Account, changes: Iterable[ConsentChange], told: datetime | None, at: datetime
+    account: Account, changes: Iterable[ConsentChange], occurred_at: datetime | None, at: datetime
 ) -> dict[str, Any]:
-    """Changes as a member of the detail of a kept report, which has the time `told` and came `at`.
+    """Changes as a member of the detail of a kept report of what `occurred_at`, which came `at`.
 
     The member is there also without changes, so that the provider's own details cannot be taken for
     it.
@@ -49,7 +49,7 @@ def as_kept(
             "group": change.group,
             "is_accounts": change.is_accounts,
             # Not later than the report came: a START may follow before this is applied.
-            "occurred_at": min(change.occurred_at or told or at, at),
+            "occurred_at": min(change.occurred_at or occurred_at or at, at),
             "detail": change.detail,
         }
         for change in changes
@@ -57,9 +57,9 @@ def as_kept(
     return {CONSENT: kept}
 
 
-def read(events: Iterable[Event]) -> Said:
+def read(events: Iterable[Event]) -> ByAccount:
     """The changes that were kept with reports, now that their messages are known."""
-    said: Said = {}
+    by_account: ByAccount = {}
     for event in events:
         for kept in event.consent:
             account = Account(
@@ -68,8 +68,8 @@ def read(events: Iterable[Event]) -> Said:
                 provider=event.source,
                 credentials={},
             )
-            said.setdefault(account.id, (account, []))[1].append(_change(event, kept))
-    return said
+            by_account.setdefault(account.id, (account, []))[1].append(_change(event, kept))
+    return by_account
 
 
 def _change(event: Event, kept: Mapping[str, Any]) -> ConsentChange:
@@ -88,10 +88,10 @@ def _change(event: Event, kept: Mapping[str, Any]) -> ConsentChange:
     )
 
 
-async def store(db: Connection, said: Said) -> None:
+async def store(db: Connection, by_account: ByAccount) -> None:
     """Store the changes of accounts, in a transaction whose other statements are planned once."""
-    if said:
+    if by_account:
         await db.execute(PLANNED_AS_EVER)
     # In the same order everywhere, like the locks within each of them: no deadlocks.
-    for _, (account, changes) in sorted(said.items()):
+    for _, (account, changes) in sorted(by_account.items()):
         await recording.store(db, account, changes)

@@ -55,9 +55,9 @@ async def add(services: Services, caller: Caller, wanted: SuppressionIn) -> Row:
     if address is None:
         raise invalid([FieldError("address", addresses.invalid(wanted.channel, country))])
     key = addresses.key(wanted.channel, address)
-    said = _statement(caller, wanted.channel, key, wanted.reason, {"note": wanted.note})
+    statement = _statement(caller, wanted.channel, key, wanted.reason, {"note": wanted.note})
     async with services.database.as_service(on_behalf=caller) as db:
-        theirs = await inheriting.of_all_theirs(db, organization_id, said)
+        theirs = await inheriting.of_all_theirs(db, organization_id, statement)
         await suppressions.change(db, organization_id, theirs, auth_id=_auth_id(caller))
         row = await suppressions.find(db, organization_id, wanted.channel, key, wanted.reason)
     if row is None:
@@ -96,11 +96,13 @@ async def lift(services: Services, caller: Caller, suppression_id: UUID) -> Row:
             f"The recipient said so themselves ({row['reason']}): they take it back (START, or "
             "subscribing again), or an owner or admin does who has their word.",
         )
-    said = _statement(caller, row["channel"], row["address"], row["reason"], {}, is_lifted=True)
-    is_ours = row["source"] == said.source
+    statement = _statement(
+        caller, row["channel"], row["address"], row["reason"], {}, is_lifted=True
+    )
+    is_ours = row["source"] == statement.source
     async with services.database.as_service(on_behalf=caller) as db:
-        also = await inheriting.taken_back(db, caller.organization_id, said) if is_ours else []
-        lifted = [said, *also]
+        also = await inheriting.taken_back(db, caller.organization_id, statement) if is_ours else []
+        lifted = [statement, *also]
         await suppressions.change(db, caller.organization_id, lifted, auth_id=_auth_id(caller))
     return row
 
@@ -130,7 +132,7 @@ def _statement(
         if isinstance(caller, ApiKey)
         else {"staff": str(caller.auth_id)}
     )
-    said = {name: value for name, value in detail.items() if value is not None}
+    given = {name: value for name, value in detail.items() if value is not None}
     return Statement(
         id=new_id(),
         channel=channel,
@@ -138,5 +140,5 @@ def _statement(
         reason=reason,
         is_lifted=is_lifted,
         source="api",
-        detail={**said, **who},
+        detail={**given, **who},
     )

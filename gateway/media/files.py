@@ -47,12 +47,12 @@ class Files:
         Raises `MediaStoreError`. The same id is the same file, stored once.
         """
         key = storage_key(new.organization_id, new.id)
-        said = new.content_type or kinds.type_of(content, None)
-        await self._store.put(key, content, kinds.plain_type(said))
+        content_type = new.content_type or kinds.type_of(content, None)
+        await self._store.put(key, content, kinds.plain_type(content_type))
         return replace(
             new,
             filename=kinds.clean_name(new.filename),
-            content_type=said,
+            content_type=content_type,
             size=len(content),
             storage_key=key,
             state="stored",
@@ -153,13 +153,13 @@ class Files:
         # It is on another server, and fetched without credentials.
         file = await self._downloader.get(attachment.url, max_bytes=max(left, 1), limits=LIMITS)
         named = attachment.filename or file.filename or _last_of(file.url)
-        said = attachment.content_type or file.content_type
+        content_type = attachment.content_type or file.content_type
         return replace(
             attachment,
             content=file.content,
             size=len(file.content),
             filename=kinds.clean_name(named),
-            content_type=said or kinds.type_of(file.content, None),
+            content_type=content_type or kinds.type_of(file.content, None),
         )
 
 

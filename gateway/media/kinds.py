@@ -82,23 +82,23 @@ _HARMFUL = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*\u0080-\u009f]')
 _LONGEST_NAME = 150
 
 
-def plain_type(said: str | None) -> str:
+def plain_type(declared: str | None) -> str:
     """A type without parameters under its usual name; `UNKNOWN` if it is not allowed here."""
-    bare = bare_type(said)
+    bare = bare_type(declared)
     return bare if bare in _ALLOWED else UNKNOWN
 
 
-def type_of(content: bytes, said: str | None) -> str:
+def type_of(content: bytes, declared: str | None) -> str:
     """The declared type if the first bytes agree, else the type that they show.
 
     If they show none, a declared type without a signature (such as text/plain) counts, unless there
     are NUL bytes. Anything else is `UNKNOWN`, including HTML, SVG and scripts.
     """
-    told = plain_type(said)
+    plain = plain_type(declared)
     begins = _begins(content)
     if begins:
-        return told if told in begins else begins[0]
-    return told if told in _PLAIN and b"\x00" not in content[:1024] else UNKNOWN
+        return plain if plain in begins else begins[0]
+    return plain if plain in _PLAIN and b"\x00" not in content[:1024] else UNKNOWN
 
 
 def _begins(content: bytes) -> tuple[str, ...]:

@@ -227,9 +227,11 @@ class Database:
 
     async def _tell(self, organizations: set[UUID]) -> None:
         # Only UUIDs are put into this text.
-        told = "; ".join(f"NOTIFY gateway_live, '{UUID(str(each))}'" for each in organizations)
+        notifications = "; ".join(
+            f"NOTIFY gateway_live, '{UUID(str(each))}'" for each in organizations
+        )
         with suppress(DatabaseAwayError):
-            await self.at_once(told)
+            await self.at_once(notifications)
 
 
 @asynccontextmanager

@@ -28,7 +28,7 @@ class Listener:
     def __init__(self, database: Database, dsn: str) -> None:
         self._database = database
         self._dsn = dsn
-        self._told: dict[str, list[Callable[[str], None]]] = {}
+        self._heard: dict[str, list[Callable[[str], None]]] = {}
         self._lost: list[Callable[[], None]] = []
         self._sure = asyncio.Event()
 
@@ -37,28 +37,28 @@ class Listener:
         """Whether notifications arrive; that a connection broke silently shows after seconds."""
         return self._sure.is_set()
 
-    def on(self, channel: str, told: Callable[[str], None], lost: Callable[[], None]) -> None:
-        """Call `told` with each notification of a channel, and `lost` when some may be lost.
+    def on(self, channel: str, heard: Callable[[str], None], lost: Callable[[], None]) -> None:
+        """Call `heard` with each notification of a channel, and `lost` when some may be lost.
 
         To be called before `run`; a channel may have several listeners.
         """
-        self._told.setdefault(channel, []).append(told)
+        self._heard.setdefault(channel, []).append(heard)
         self._lost.append(lost)
 
     async def run(self) -> None:
         """Listen for ever."""
-        pause, told, is_pooled = _AGAIN, "", False
+        pause, logged, is_pooled = _AGAIN, "", False
         while True:
             try:
-                await hear(self._dsn, self._sure, self._told, self._notify)
+                await hear(self._dsn, self._sure, self._heard, self._notify)
             except Exception as error:  # noqa: BLE001 - also a login that may not, a wrong certificate
                 if self.hears:  # until now
-                    pause, told = _AGAIN, ""
+                    pause, logged = _AGAIN, ""
                 known = isinstance(error, DatabaseAwayError)
                 says = str(error) if known else type(error).__name__
-                if says != told:
+                if says != logged:
                     _log.warning("no connection hears of changes", error=says)
-                told = says
+                logged = says
                 # Only if it happens twice: a slow connection looks the same.
                 was_pooled, is_pooled = is_pooled, isinstance(error, NoSessionError)
                 pause = _LONG if was_pooled and is_pooled else pause

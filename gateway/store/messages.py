@@ -84,10 +84,10 @@ async def accept(
 
     `leads` are locked; their `last_contacted_at` is set to now.
     """
-    told = list(leads)
+    contacted = list(leads)
     for piece in as_json_pieces(messages):
-        at = await db.fetchval(_SQL["accept"], piece, organization_id, told)
-        told = []
+        at = await db.fetchval(_SQL["accept"], piece, organization_id, contacted)
+        contacted = []  # the first piece has set it
     note(db, [organization_id])
     return [_pending(message, organization_id, at) for message in messages]
 

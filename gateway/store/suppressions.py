@@ -100,7 +100,7 @@ class Answered:
 async def change(
     db: Connection,
     organization_id: UUID,
-    said: Sequence[Statement],
+    statements: Sequence[Statement],
     *,
     auth_id: UUID | None = None,
 ) -> int:
@@ -108,13 +108,13 @@ async def change(
 
     `auth_id`: the member of staff whom the audit trail names. Returns how many were new.
     """
-    if not said:
+    if not statements:
         return 0
     if auth_id is not None:
         await db.execute(_SQL["on_behalf"], auth_id)
-    locks = {f"{organization_id}:{_lock_of(each)}" for each in said}
+    locks = {f"{organization_id}:{_lock_of(each)}" for each in statements}
     await db.execute(_SQL["lock"], sorted(locks))
-    fresh: int = await db.fetchval(_SQL["change"], as_stored(list(said)), organization_id)
+    fresh: int = await db.fetchval(_SQL["change"], as_stored(list(statements)), organization_id)
     return fresh
 
 
@@ -123,9 +123,9 @@ async def known(db: Connection, organization_id: UUID, ids: Sequence[UUID]) -> s
     return {row["id"] for row in await db.fetch(_SQL["known"], organization_id, list(ids))}
 
 
-def _lock_of(said: Statement) -> int:
+def _lock_of(statement: Statement) -> int:
     """The lock key of an address, the same in every process."""
-    return crc32(f"{said.channel}:{said.address}".encode(errors="replace")) % _LOCKS
+    return crc32(f"{statement.channel}:{statement.address}".encode(errors="replace")) % _LOCKS
 
 
 async def also_known_as(

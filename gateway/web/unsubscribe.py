@@ -73,7 +73,7 @@ async def unsubscribe(request: web.Request) -> web.Response:
         known = await suppressions.find(
             db, organization_id, Channel.EMAIL, address, Reason.UNSUBSCRIBE
         )
-        said = Statement(
+        statement = Statement(
             # Mail programs may post more than once. A new statement is stored even if the address
             # is already suppressed: whoever made the first one may take that back.
             id=new_id() if known is None else _once_a_minute(organization_id, message_id),
@@ -84,7 +84,7 @@ async def unsubscribe(request: web.Request) -> web.Response:
             source="one-click",
             detail={"message_id": str(message_id)},
         )
-        await suppressions.change(db, organization_id, [said])
+        await suppressions.change(db, organization_id, [statement])
     _log.info("unsubscribed", message_id=str(message_id), organization_id=str(organization_id))
     return _page("You are unsubscribed", _DONE)
 

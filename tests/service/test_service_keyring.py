@@ -147,7 +147,7 @@ async def test_statements_that_change_no_key(door: Door) -> None:
     """Who would revoke what is not there makes nobody forget the keys of others."""
     await door.listen()
     heard: list[int] = []
-    door.listener._told["gateway_keys"] = [lambda _: heard.append(1)]
+    door.listener._heard["gateway_keys"] = [lambda _: heard.append(1)]
     await door.change("UPDATE gateway.api_keys SET revoked_at = now() WHERE name = 'none'")
     await door.change("UPDATE gateway.api_keys SET revoked_at = now()")
     await until(lambda: heard)

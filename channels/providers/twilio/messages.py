@@ -45,7 +45,7 @@ def build(account: Account, outbound: Outbound, callback_url: str) -> Form:
         "From": address(outbound.channel, outbound.from_address),
         "StatusCallback": callback_url,
     }
-    form |= _said(outbound) if outbound.content.template is None else _template(outbound)
+    form |= _text(outbound) if outbound.content.template is None else _template(outbound)
     if service := account.credentials.get("messaging_service_sid"):
         form["MessagingServiceSid"] = service
     if outbound.channel is Channel.SMS and outbound.valid_for is not None:
@@ -55,7 +55,7 @@ def build(account: Account, outbound: Outbound, callback_url: str) -> Form:
     return form
 
 
-def _said(outbound: Outbound) -> Form:
+def _text(outbound: Outbound) -> Form:
     form: Form = {"Body": outbound.content.body}
     media = [attachment.url for attachment in outbound.content.attachments]
     if not all(media):
