@@ -6,9 +6,10 @@ told apart by the mail itself. A mail from an empty sender or a robot is marked 
 
 `mime` parses a raw mail: `parts` finds its parts, `headers` and `names` read their headers,
 `charsets` and `flowed` their text; `written` chooses what people see, and `pictures` extracts
-pictures from its HTML. A provider that parses mails itself gives us a `letter`. From either, `told`
-makes what `reports` searches, with `codes` and `words`. If it is no report, `letter` makes it an
-inbound message, with its `author`, its `text` from HTML, and its new text without `quotations`.
+pictures from its HTML. A provider that parses mails itself gives us a `letter`. From either a
+`candidate` is made, in which `reports` searches, with `codes` and `text_bounce`. If it is no
+report, `letter` makes it an inbound message, with its `author`, its `text` from HTML, and its new
+text without `quotations`.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from webhooks.mail.candidate import of_letter, of_message
 from webhooks.mail.letter import Letter, inbound, letter_of
 from webhooks.mail.mime import parse
 from webhooks.mail.pictures import taken_out
 from webhooks.mail.reports import reports
-from webhooks.mail.told import of_letter, of_message
 from webhooks.model import Unknown, WebhookEvent
 
 __all__ = ["Letter", "events", "inbound", "taken_apart"]
@@ -62,14 +63,14 @@ def taken_apart(letter: Letter, *, provider: str, sender: str | None) -> list[We
     if any(not isinstance(event, Unknown) for event in found):
         return found
     is_null = sender is not None and sender.strip() in {"", "<>"}
-    told = {"auto_submitted": True} if is_null else {}
+    marks = {"auto_submitted": True} if is_null else {}
     page, pictures = taken_out((letter.html or "").encode(errors="replace"))
     letter = replace(
         letter,
         html=page.decode() or None,
         attachments=(*letter.attachments, *pictures),
         sender=sender or "",
-        detail={**letter.detail, **told},
+        detail={**letter.detail, **marks},
     )
     event = inbound(letter)
     if not event.from_address:

@@ -16,9 +16,9 @@ from uuid import UUID
 from channels import email
 from channels.http import parse_date
 from channels.model import Attachment, Channel, Status
-from webhooks.mail import words
+from webhooks.mail import text_bounce
+from webhooks.mail.candidate import Candidate, head_of
 from webhooks.mail.codes import ENHANCED, explanation, is_bad_address
-from webhooks.mail.told import Told, head_of
 from webhooks.model import ConsentChange, Reason, StatusReport, Unknown, WebhookEvent
 from webhooks.values import DETAIL_CHARACTERS, our_id_in, stored
 
@@ -50,7 +50,7 @@ class Notice:
     provider: str
     external_id: str | None
     name: str
-    told: Told
+    mail: Candidate
 
     @property
     def message_id(self) -> UUID | None:
@@ -58,29 +58,29 @@ class Notice:
         return our_id_in(self.external_id)
 
 
-def reports(told: Told, *, provider: str) -> list[WebhookEvent]:
+def reports(mail: Candidate, *, provider: str) -> list[WebhookEvent]:
     """The reports in a mail; none if it is a letter."""
-    if told.is_microsofts_complaint:
+    if mail.is_microsofts_complaint:
         notice = Notice(
             provider=provider,
-            external_id=_as_sent(told.original),
-            name=told.name,
-            told=told,
+            external_id=_as_sent(mail.original),
+            name=mail.name,
+            mail=mail,
         )
         return _complaint(notice, {"feedback-type": "abuse"})
-    if not (told.is_report or told.is_from_daemon):
-        return _old_form(told, provider=provider)
+    if not (mail.is_report or mail.is_from_daemon):
+        return _text_bounce(mail, provider=provider)
     # Of some mails a provider brings only URLs of the parts: then its text must do.
-    statuses = [part for part in told.of_kind("delivery-status") if (part.content or b"").strip()]
-    complaints = [part for part in told.of_kind("feedback-report") if part.content]
+    statuses = [part for part in mail.of_kind("delivery-status") if (part.content or b"").strip()]
+    complaints = [part for part in mail.of_kind("feedback-report") if part.content]
     if not (statuses or complaints):
-        return _old_form(told, provider=provider)
+        return _text_bounce(mail, provider=provider)
     blocks = [block for part in statuses[:STATUSES] for block in _blocks(part)]
     notice = Notice(
         provider=provider,
-        external_id=_as_sent(told.original or _named(told, blocks)),
-        name=told.name,
-        told=told,
+        external_id=_as_sent(mail.original or _named(mail, blocks)),
+        name=mail.name,
+        mail=mail,
     )
     if complaints:
         return _complaint(notice, _fields(complaints[0]))
@@ -99,13 +99,13 @@ def _as_sent(mail_id: str | None) -> str | None:
     return local if domain.lower().endswith(".amazonses.com") else mail_id
 
 
-def _named(told: Told, blocks: Sequence[Fields]) -> str | None:
+def _named(mail: Candidate, blocks: Sequence[Fields]) -> str | None:
     """The Message-ID of the mail that a report without a copy is about.
 
     It is in the report's In-Reply-To or References, or in a field of Google's servers.
     """
     given = [block.get("x-original-message-id", "") for block in blocks]
-    given += [told.first("in-reply-to") or "", told.first("references") or ""]
+    given += [mail.first("in-reply-to") or "", mail.first("references") or ""]
     return next((stored(match[1]) for each in given if (match := ID.search(each))), None)
 
 
@@ -139,7 +139,7 @@ def _delivery(notice: Notice, block: Fields) -> list[WebhookEvent]:
     if action not in ACTIONS:  # it is required, but some leave it out: then the class decides
         action = {"5": "failed", "4": "delayed", "2": "delivered"}.get((code or given)[:1], action)
     word, status = ACTIONS.get(action, (action[:64] or "unreadable", None))
-    told = {
+    facts = {
         "recipient": _address(block.get("final-recipient", "")),
         "original_recipient": _address(block.get("original-recipient", "")),
         "action": action,
@@ -147,7 +147,7 @@ def _delivery(notice: Notice, block: Fields) -> list[WebhookEvent]:
         "diagnostic": diagnostic,
         "remote_mta": block.get("remote-mta"),
     }
-    return _events(notice, word, status, code, diagnostic, _evidence(notice, told))
+    return _events(notice, word, status, code, diagnostic, _evidence(notice, facts))
 
 
 def _events(
@@ -169,7 +169,7 @@ def _events(
         status=status,
         word=word,
         key=f"{key}:{notice.name}",
-        occurred_at=parse_date(notice.told.first("date")),
+        occurred_at=parse_date(notice.mail.first("date")),
         error_code=code if is_problem else None,
         error_message=explanation(code, diagnostic) if is_problem else None,
         detail=detail,
@@ -180,12 +180,12 @@ def _events(
     return [report, _consent(notice, Reason.HARD_BOUNCE, word, key, detail)]
 
 
-def _was_sent_on(told: Mapping[str, Any]) -> bool:
+def _was_sent_on(facts: Mapping[str, Any]) -> bool:
     """Whether a mailbox failed that is certainly not the one we wrote to, such as a list's member.
 
     The original recipient is as its sender wrote it, perhaps partly in hex (RFC 3461 §4).
     """
-    sent_to, failed = (told.get(name, "") for name in ("original_recipient", "recipient"))
+    sent_to, failed = (facts.get(name, "") for name in ("original_recipient", "recipient"))
     plain = HEX.sub(lambda match: chr(int(match[1], 16)), sent_to)
     forms = {email.key(each) for each in (sent_to, plain)}
     return "@" in sent_to and "@" in failed and email.key(failed) not in forms
@@ -203,7 +203,7 @@ def _consent(
         external_id=notice.external_id,
         word=word,
         key=f"{key}:{reason}",
-        occurred_at=parse_date(notice.told.first("date")),
+        occurred_at=parse_date(notice.mail.first("date")),
         detail=detail,
     )
 
@@ -213,18 +213,18 @@ def _address(field: str) -> str:
     return field.rpartition(";")[2].strip().strip("<>")[:320]
 
 
-def _evidence(notice: Notice, told: Mapping[str, Any]) -> dict[str, Any]:
+def _evidence(notice: Notice, facts: Mapping[str, Any]) -> dict[str, Any]:
     more = {
-        "subject": (notice.told.first("subject") or "")[:200],
-        "notice_id": (notice.told.first("message-id") or "").strip("<> ")[:200],
+        "subject": (notice.mail.first("subject") or "")[:200],
+        "notice_id": (notice.mail.first("message-id") or "").strip("<> ")[:200],
     }
-    return {name: value for name, value in {**told, **more}.items() if value}
+    return {name: value for name, value in {**facts, **more}.items() if value}
 
 
 def _complaint(notice: Notice, fields: Fields) -> list[WebhookEvent]:
     """The events of an ARF report: a complaint, or something that changes nothing."""
     kind = fields.get("feedback-type", "").strip().lower()[:64] or "unreadable"
-    told = {
+    facts = {
         "feedback_type": kind,
         "recipient": _address(fields.get("original-rcpt-to", "")),
         "reporter": fields.get("user-agent"),
@@ -235,7 +235,7 @@ def _complaint(notice: Notice, fields: Fields) -> list[WebhookEvent]:
     if kind in {"opt-out", "opt-out-list"}:
         reason = Reason.UNSUBSCRIBE
     word = "complaint" if reason is Reason.COMPLAINT else kind
-    detail = _evidence(notice, told)
+    detail = _evidence(notice, facts)
     found = _events(notice, word, None, None, "", detail)
     if reason is None or notice.external_id is None:
         return found
@@ -243,17 +243,17 @@ def _complaint(notice: Notice, fields: Fields) -> list[WebhookEvent]:
     return [*found, _consent(notice, reason, word, key, detail)]
 
 
-def _old_form(told: Told, *, provider: str) -> list[WebhookEvent]:
+def _text_bounce(mail: Candidate, *, provider: str) -> list[WebhookEvent]:
     """The report in a bounce that has only text; none if it is a letter."""
-    said = words.read(told)
-    if said is None:
+    bounce = text_bounce.read(mail)
+    if bounce is None:
         return []
     notice = Notice(
         provider=provider,
-        external_id=_as_sent(said.copied or _named(told, ())),
-        name=told.name,
-        told=told,
+        external_id=_as_sent(bounce.copied or _named(mail, ())),
+        name=mail.name,
+        mail=mail,
     )
-    word, status = ACTIONS[said.action]
-    detail = {"recipient": said.recipient, "status": said.code, "diagnostic": said.diagnostic}
-    return _events(notice, word, status, said.code, said.diagnostic, _evidence(notice, detail))
+    word, status = ACTIONS[bounce.action]
+    detail = {"recipient": bounce.recipient, "status": bounce.code, "diagnostic": bounce.diagnostic}
+    return _events(notice, word, status, bounce.code, bounce.diagnostic, _evidence(notice, detail))

@@ -1,4 +1,4 @@
-"""A mail in the form from which reports are read, whether a provider parsed it or `mime`."""
+"""A mail that may be a report, in one form, whether a provider parsed it or `mime`."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ FIELD = re.compile(r"\s*[\w-]+[ \t]*:", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Told:
-    """A mail; `name` identifies it, also if it comes again; `parts` are those that are no text.
+class Candidate:
+    """A mail that may be a report. `name` identifies it, also if it comes again; `parts` are those
+    that are no text.
 
     `is_report`: it says that it is one; `sender` is that of the envelope ("" is the empty one of
     bounces), or None; `author` is the mailbox in its From.
@@ -106,9 +107,9 @@ class Told:
         return None
 
 
-def of_message(message: Message, sender: str | None) -> Told:
+def of_message(message: Message, sender: str | None) -> Candidate:
     """From a MIME message that `mime` parsed."""
-    return Told(
+    return Candidate(
         name=(message.first("message-id") or message.digest).strip("<> ")[:200],
         author=written_by(message)[1],
         headers=message.headers,
@@ -120,15 +121,15 @@ def of_message(message: Message, sender: str | None) -> Told:
     )
 
 
-def of_letter(letter: Letter, sender: str | None) -> Told:
+def of_letter(letter: Letter, sender: str | None) -> Candidate:
     """From a mail that its provider parsed."""
     kinds = [value for name, value in letter.headers if name.lower() == "content-type"]
-    return Told(
+    return Candidate(
         name=external_id(letter)[:200],
         author=author(letter.from_address, is_decoded=True)[1],
         headers=[
-            *_said("From", letter.from_address),
-            *_said("Subject", letter.subject),
+            *_header("From", letter.from_address),
+            *_header("Subject", letter.subject),
             *letter.headers,
         ],
         text=letter.text,
@@ -139,7 +140,7 @@ def of_letter(letter: Letter, sender: str | None) -> Told:
     )
 
 
-def _said(name: str, text: str | None) -> list[tuple[str, str]]:
+def _header(name: str, text: str | None) -> list[tuple[str, str]]:
     return [(name, text)] if text else []
 
 

@@ -10,9 +10,9 @@ import re
 from dataclasses import dataclass
 
 from channels import email
+from webhooks.mail.candidate import MESSAGE_ID, SCANNED, Candidate
 from webhooks.mail.codes import ENHANCED, REFUSED
 from webhooks.mail.text import derived
-from webhooks.mail.told import MESSAGE_ID, SCANNED, Told
 from webhooks.values import our_id_in, stored
 
 BOUNCE_SUBJECT = re.compile(
@@ -62,7 +62,7 @@ REPLY = re.compile(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Said:
+class TextBounce:
     """What a bounce says; `copied` is the Message-ID of the returned mail, if it is there."""
 
     action: str
@@ -72,20 +72,20 @@ class Said:
     copied: str | None
 
 
-def read(told: Told) -> Said | None:
+def read(mail: Candidate) -> TextBounce | None:
     """What a bounce with only text says; None if it is a letter."""
-    text = (told.text or "")[:SCANNED].replace("\r\n", "\n")
-    subject = told.first("subject") or ""
+    text = (mail.text or "")[:SCANNED].replace("\r\n", "\n")
+    subject = mail.first("subject") or ""
     # Not in an answer, whose subject is somebody else's: people use such words in letters, too.
     is_in_subject = BOUNCE_SUBJECT.search(subject) and not email.PREFIX.match(subject)
-    is_by_server = told.is_by_daemon or ("qmail-send program" in text and told.is_from_daemon)
+    is_by_server = mail.is_by_daemon or ("qmail-send program" in text and mail.is_from_daemon)
     match = MESSAGE_ID.search(text)
-    copied = told.original or (stored(match[1]) if match else None)
-    is_sent_back = is_in_subject and told.is_no_persons and our_id_in(copied)
+    copied = mail.original or (stored(match[1]) if match else None)
+    is_sent_back = is_in_subject and mail.is_no_persons and our_id_in(copied)
     if not (is_by_server or is_sent_back):
         return None
-    if not text.strip() and told.html:  # Yahoo's
-        text = derived(told.html)[:SCANNED]
+    if not text.strip() and mail.html:  # Yahoo's
+        text = derived(mail.html)[:SCANNED]
     head = SUBJECT_LINE.sub("", COPY.split(text, maxsplit=1)[0][:4000])
     # An automatic reply of a person may return our mail, too, with its subject.
     if not (is_by_server or REFUSED.search(head)):
@@ -93,17 +93,17 @@ def read(told: Told) -> Said | None:
     recipient = FAILED_TO.search(head)
     begins = recipient or REPLY.search(head)
     diagnostic = " ".join(head[begins.start() :].split())[:300] if begins else ""
-    is_known = is_in_subject or (told.is_no_persons and BOUNCE_TEXT.search(head))
+    is_known = is_in_subject or (mail.is_no_persons and BOUNCE_TEXT.search(head))
     codes = ENHANCED.search(head)
     if not is_known:
         codes = REFUSED.search(head) or (ENHANCED.search(diagnostic) if recipient else None)
     is_final = codes is not None and codes[1].startswith("5")
-    if not is_known and not (is_final and our_id_in(copied) and told.is_no_persons):
+    if not is_known and not (is_final and our_id_in(copied) and mail.is_no_persons):
         return None
     # A server that still tries was not refused for good.
     is_over = is_final or GIVEN_UP.search(head)
     is_delay = not is_over and (DELAY_SUBJECT.search(subject) or DELAY.search(head))
-    return Said(
+    return TextBounce(
         action="delayed" if is_delay else "failed",
         code=codes[1] if codes else None,
         recipient=recipient[1] if recipient else "",
