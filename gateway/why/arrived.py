@@ -6,12 +6,10 @@ from datetime import timedelta, tzinfo
 from typing import Final
 
 from gateway.registry import PROVIDERS
-from gateway.why.model import Row, Story
+from gateway.why.model import Answer, Row, Story
 from gateway.why.reports import answered_by
 from gateway.why.steps import last_event, reason_of
 from gateway.why.words import how_long, how_long_seconds, opening, when
-
-Said = tuple[str, str | None]
 
 _MINUTES, _HOURS, _DAYS = timedelta(minutes=15), timedelta(hours=2), timedelta(days=1)
 _NO_REPORTS = (
@@ -34,7 +32,7 @@ A_TEST: Final = "To reach people, send it with an API key that is not for tests.
 _SPAM_FOLDER = "If the person does not find it, ask them to look among spam or junk."
 
 
-def sent(story: Story, what: str, zone: tzinfo) -> Said:
+def sent(story: Story, what: str, zone: tzinfo) -> Answer:
     """The provider took it, but has not reported yet whether it arrived."""
     at = story.message["sent_at"] or story.message["updated_at"]
     age = story.now - at
@@ -48,7 +46,7 @@ def sent(story: Story, what: str, zone: tzinfo) -> Said:
     return _not_reported(story, what, since, age)
 
 
-def _call_under_way(story: Story, what: str, age: timedelta) -> Said:
+def _call_under_way(story: Story, what: str, age: timedelta) -> Answer:
     event = last_event(story, *_RINGING)
     state = _RINGING[event["type"]] if event is not None else f"was handed to {story.who}"
     if age < _HOURS:
@@ -56,7 +54,7 @@ def _call_under_way(story: Story, what: str, age: timedelta) -> Said:
     return f"{what} {state}, by the last report, and its end was never reported.", _NO_REPORTS
 
 
-def _whatsapp_sent(story: Story, what: str, since: str, age: timedelta) -> Said:
+def _whatsapp_sent(story: Story, what: str, since: str, age: timedelta) -> Answer:
     if not any(event["type"] == "sent" and event["source"] in PROVIDERS for event in story.events):
         # Only the provider has answered: WhatsApp itself may not have it.
         return _not_reported(story, what, since, age)
@@ -72,7 +70,7 @@ def _whatsapp_sent(story: Story, what: str, since: str, age: timedelta) -> Said:
     )
 
 
-def _not_reported(story: Story, what: str, since: str, age: timedelta) -> Said:
+def _not_reported(story: Story, what: str, since: str, age: timedelta) -> Answer:
     text = f"{what} was handed to {story.who} {since}; no report says yet whether it arrived."
     if age < _MINUTES:
         return text, "Reports usually come within minutes: look again later."
@@ -82,7 +80,7 @@ def _not_reported(story: Story, what: str, since: str, age: timedelta) -> Said:
     )
 
 
-def _mail_sent(story: Story, what: str, since: str, age: timedelta) -> Said:
+def _mail_sent(story: Story, what: str, since: str, age: timedelta) -> Answer:
     if advice := _complained(story):
         return f"{what} was handed to {story.who} {since}, and arrived.", advice
     if last_event(story, *_CLICKS) is not None:
@@ -107,7 +105,7 @@ def _mail_sent(story: Story, what: str, since: str, age: timedelta) -> Said:
     return text, f"It may have arrived all the same. {_SPAM_FOLDER} {_NO_REPORTS}"
 
 
-def delivered(story: Story, what: str, zone: tzinfo) -> Said:
+def delivered(story: Story, what: str, zone: tzinfo) -> Answer:
     """It arrived: where, and what is still not known."""
     row = story.message
     if story.is_test:
@@ -137,7 +135,7 @@ def _call_ended(story: Story, what: str, at: str) -> str:
     return text
 
 
-def _mail_delivered(story: Story, what: str, at: str) -> Said:
+def _mail_delivered(story: Story, what: str, at: str) -> Answer:
     text = f"{what} was taken by the recipient's mail server{at}.{_failure_too(story)}"
     opened = last_event(story, *_OPENS)
     if opened is not None and opened["status"] is None:
@@ -145,7 +143,7 @@ def _mail_delivered(story: Story, what: str, at: str) -> Said:
     return text, _complained(story) or _SPAM_FOLDER
 
 
-def read(story: Story, what: str, zone: tzinfo) -> Said:
+def read(story: Story, what: str, zone: tzinfo) -> Answer:
     """It was read; an e-mail was opened."""
     row = story.message
     at = f" on {when(row['read_at'], zone)}" if row["read_at"] else ""

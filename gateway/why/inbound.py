@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from datetime import tzinfo
 
-from gateway.why.model import File, Story
+from gateway.why.model import Answer, File, Story
 from gateway.why.steps import last_event
 from gateway.why.words import clean, counted, how_long_seconds, noun, sentence, when
 
-Said = tuple[str, str | None]
 
-
-def explain(story: Story, zone: tzinfo) -> Said:
+def explain(story: Story, zone: tzinfo) -> Answer:
     """When it came, and whom it belongs to; its files; what to do."""
     text = [_came(story, zone), *_call(story), *_files(story)]
     return " ".join(text), " ".join(_advice(story)) or None

@@ -13,6 +13,8 @@ from gateway.registry import PROVIDERS
 from gateway.why.words import name_of
 
 Row = Mapping[str, Any]
+# What became of a message, and what to do next, if anything: `summary` and `advice`.
+Answer = tuple[str, str | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

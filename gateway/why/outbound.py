@@ -8,14 +8,13 @@ from typing import Final
 
 from gateway.registry import PROVIDERS
 from gateway.why import arrived
-from gateway.why.model import Queued, Row, Story
+from gateway.why.model import Answer, Queued, Row, Story
 from gateway.why.reasons import failure
 from gateway.why.steps import last_event, provider_of, reason_of
 from gateway.why.words import clean, how_long, noun, opening, when
 
 _ARRIVED = ("delivered", "read")
 # State and advice.
-Said = tuple[str, str | None]
 
 _SOON = timedelta(seconds=2)
 # If a message has been due for longer than this, no worker takes messages up.
@@ -51,7 +50,7 @@ SUPPRESSED: Final = {
 }
 
 
-def explain(story: Story, zone: tzinfo) -> Said:
+def explain(story: Story, zone: tzinfo) -> Answer:
     """The state in a sentence or two, and what to do next."""
     state, advice = _BY_STATUS.get(story.message["status"] or "pending", _pending)(story, zone)
     if story.is_test and story.message["status"] != "delivered":  # that sentence says so itself
@@ -79,7 +78,7 @@ def _with_suppressions(story: Story, advice: str | None) -> str | None:
 # Not sent yet.
 
 
-def _pending(story: Story, zone: tzinfo) -> Said:
+def _pending(story: Story, zone: tzinfo) -> Answer:
     queued, send_at = story.queued, story.message["send_at"]
     if queued is None:
         return (
@@ -127,7 +126,7 @@ def _will_fail(story: Story) -> str | None:
     )
 
 
-def _sending(story: Story, zone: tzinfo) -> Said:
+def _sending(story: Story, zone: tzinfo) -> Answer:
     if story.queued is None:
         return (
             f"{what(story)} was taken up to be sent, and nothing was heard of it since.",
@@ -136,7 +135,7 @@ def _sending(story: Story, zone: tzinfo) -> Said:
     return _under_way(story, story.queued, zone)
 
 
-def _under_way(story: Story, queued: Queued, zone: tzinfo) -> Said:
+def _under_way(story: Story, queued: Queued, zone: tzinfo) -> Answer:
     """What is happening to a message that is in the queue."""
     if queued.phase == "ask":
         return _unknown(story, zone)
@@ -158,7 +157,7 @@ def _under_way(story: Story, queued: Queued, zone: tzinfo) -> Said:
     return f"{what(story)} waits in the queue and is about to be sent.", _NO_WORKER
 
 
-def _refused_for_now(story: Story, queued: Queued, refusal: Row, zone: tzinfo) -> Said:
+def _refused_for_now(story: Story, queued: Queued, refusal: Row, zone: tzinfo) -> Answer:
     text = f"{what(story)} was not taken for now. {reason_of(story, refusal)}"
     is_locked = refusal["detail"].get("error_code") == "credentials"
     if is_locked and refusal["source"] not in PROVIDERS:
@@ -174,7 +173,7 @@ def _refused_for_now(story: Story, queued: Queued, refusal: Row, zone: tzinfo) -
 # Nobody knows.
 
 
-def _unknown(story: Story, zone: tzinfo) -> Said:
+def _unknown(story: Story, zone: tzinfo) -> Answer:
     if story.message["external_id"] is not None:  # so a report came, of a delay for example
         return arrived.sent(story, what(story), zone)
     queued, who = story.queued, story.who
@@ -227,7 +226,7 @@ def _this(story: Story) -> str:
 # Ended.
 
 
-def _canceled(story: Story, zone: tzinfo) -> Said:
+def _canceled(story: Story, zone: tzinfo) -> Answer:
     event = last_event(story, "canceled")
     if event is not None and event["source"] in PROVIDERS:
         by = f"was canceled by {story.who}"
@@ -237,7 +236,7 @@ def _canceled(story: Story, zone: tzinfo) -> Said:
     return f"{what(story)} {by}{at}.", None
 
 
-def _failed(story: Story, zone: tzinfo) -> Said:
+def _failed(story: Story, zone: tzinfo) -> Answer:
     row = story.message
     # The row has the code of the earliest failure, so this decides whose code it is.
     failures = [event for event in story.events if event["status"] == "failed"]
@@ -257,7 +256,7 @@ def _failed(story: Story, zone: tzinfo) -> Said:
     return text, reason.advice
 
 
-_BY_STATUS: Final[Mapping[str, Callable[[Story, tzinfo], Said]]] = {
+_BY_STATUS: Final[Mapping[str, Callable[[Story, tzinfo], Answer]]] = {
     "pending": _pending,
     "sending": _sending,
     "unknown": _unknown,
