@@ -9,8 +9,9 @@ from dataclasses import replace
 from uuid import UUID
 
 from channels.moment import Moment
+from gateway.dispatch.entry import SETTLED, is_new_attempt
 from gateway.dispatch.events import attempt, ids
-from gateway.dispatch.turns import SETTLED, Reach, Turn, Turns, in_turn, is_new_attempt
+from gateway.dispatch.turns import Reach, Turn, Turns, in_turn
 from gateway.held import Around, Wait
 from gateway.observability.logs import logger
 from gateway.store import queue, reports

@@ -30,6 +30,12 @@ from channels.moment import Moment
 from gateway.dispatch import refusals
 from gateway.dispatch.asking import Asking
 from gateway.dispatch.claiming import Claiming
+from gateway.dispatch.entry import (
+    is_settled,
+    may_have_left,
+    only_sending_tells,
+    was_claimed_before,
+)
 from gateway.dispatch.events import ids, log_defect
 from gateway.dispatch.identity import check_identity
 from gateway.dispatch.outbound import Outbounds
@@ -37,13 +43,7 @@ from gateway.dispatch.outcomes import Outcomes
 from gateway.dispatch.pace import Pace
 from gateway.dispatch.room import NoRoomError, Room, Share
 from gateway.dispatch.sizes import file_bytes, most_file_bytes, slow_seconds
-from gateway.dispatch.turns import (
-    Turn,
-    is_settled,
-    may_have_left,
-    only_sending_tells,
-    was_claimed_before,
-)
+from gateway.dispatch.turns import Turn
 from gateway.dispatch.window import NotNowError
 from gateway.ids import new_id
 from gateway.media.files import Files

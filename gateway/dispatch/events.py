@@ -10,7 +10,7 @@ from channels.errors import OptedOut, Refused, Unreachable, Unwritten
 from channels.model import Channel, Sent, Status
 from gateway import addresses
 from gateway.consent import standing
-from gateway.dispatch.turns import SETTLED
+from gateway.dispatch.entry import SETTLED
 from gateway.ids import derived_id
 from gateway.observability.logs import logger
 from gateway.store.queue import Claimed

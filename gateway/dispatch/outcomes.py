@@ -8,11 +8,11 @@ from uuid import UUID
 from channels.errors import Busy, CannotAsk, CutOff, OptedOut, Refused, RefusedForNow, Unreachable
 from channels.model import Sent, Status
 from gateway.consent import inheriting
+from gateway.dispatch.entry import only_sending_tells
 from gateway.dispatch.events import event_of, failed, ids, not_to_be_written_to, reported
 from gateway.dispatch.pace import Pace, wait_after, wait_for_turn
 from gateway.dispatch.recording import Recording
 from gateway.dispatch.sizes import slowest_seconds
-from gateway.dispatch.turns import only_sending_tells
 from gateway.observability.logs import logger
 from gateway.observability.metrics import Metrics
 from gateway.registry import PROVIDERS
