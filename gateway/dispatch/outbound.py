@@ -110,7 +110,7 @@ class Outbounds:
         return await self._files.linked(claimed.organization_id, stored)
 
     async def _played(self, claimed: Claimed, plan: CallPlan | None) -> CallPlan | None:
-        """The plan of a call: of what is played, a file of ours gets a link, as other files do."""
+        """The plan of a call; if it plays a file of ours, that gets a link, as other files do."""
         if plan is None or plan.play is None:
             return plan
         (file,) = await self._files.linked(claimed.organization_id, [Attachment(url=plan.play)])

@@ -25,7 +25,7 @@ _log = logger(__name__)
 # For messages that only reports can settle: the pause in multiples of `ask_every`, and how many
 # times they are asked about in all.
 _SELDOM, _LAST = 6, 10
-# Leases until a worker that had lost the database must have told what it knows.
+# How many leases a worker that lost the database may take to record what it knows.
 _LATE = 2
 
 

@@ -55,10 +55,10 @@ class Listener:
                 if self.hears:  # until now
                     pause, logged = _AGAIN, ""
                 known = isinstance(error, DatabaseAwayError)
-                says = str(error) if known else type(error).__name__
-                if says != logged:
-                    _log.warning("no connection hears of changes", error=says)
-                logged = says
+                reason = str(error) if known else type(error).__name__
+                if reason != logged:
+                    _log.warning("no connection hears of changes", error=reason)
+                logged = reason
                 # Only if it happens twice: a slow connection looks the same.
                 was_pooled, is_pooled = is_pooled, isinstance(error, NoSessionError)
                 pause = _LONG if was_pooled and is_pooled else pause

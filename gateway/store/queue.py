@@ -88,8 +88,8 @@ async def claim(
 ) -> list[Claimed]:
     """Lease up to `limit` due entries for `seconds`, fairly between organizations.
 
-    Organizations in `without` are left out, and so are `senders`. To find others behind entries of
-    those, and behind locked ones, of each organization up to `reach` times its share is looked at.
+    Organizations in `without` are left out, and so are `senders`. Of each organization's entries up
+    to `reach` times its share is looked at, to find some behind locked ones and those of `senders`.
     """
     rows = await db.fetch(
         _SQL["claim"], limit, lease_id, seconds, list(without), reach, list(senders)
@@ -137,7 +137,7 @@ async def give_back(
 ) -> None:
     """Return entries that were claimed and not begun, each due again in so many seconds.
 
-    Also if the lease has ended, as long as it is open whether the request of this claim was made.
+    Even after the lease has ended, if what others are asking about is the request of this claim.
     """
     rows = [
         (entry.organization_id, entry.message_id, entry.claims, entry.attempts, seconds)

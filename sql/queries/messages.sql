@@ -1,4 +1,4 @@
--- Messages: accepted, read, canceled. Status changes are in reports.sql, and nowhere else.
+-- Messages: accepted, received, read, canceled. Status changes are in reports.sql, and nowhere else.
 
 -- name: hold_leads
 -- Locks the leads that messages are about to go to, always in one order. A statement of its own,

@@ -262,8 +262,8 @@ WHERE q.organization_id = g.organization_id AND q.message_id = g.message_id AND 
 -- name: postpone
 -- Puts an entry back for $5 seconds, in phase $6, with $7 refusals, $8 questions and $9 seconds counted,
 -- if it is still held by claim $4 of lease $3. A message that would wait beyond its expires_at comes
--- back at that time, to be failed. That attempt $10 was not taken counts, as in `give_back`, also after
--- the lease of this claim has ended, and another one asks about it.
+-- back at that time, to be failed. As in `give_back`, that attempt $10 was not taken counts even after the
+-- lease of this claim has ended, while another claim asks about it.
 UPDATE gateway.queue SET
   lease_id = NULL, lease_until = NULL, begun_at = NULL, phase = $6, refusals = $7, asked = $8,
   open_for = $9, open_claim = CASE WHEN $6 = 'ask' THEN open_claim END,
