@@ -14,7 +14,7 @@ from gateway.consent import inheriting
 from gateway.held import ANSWER_SECONDS, Around, Wait
 from gateway.observability.logs import info_each, logger
 from gateway.observability.metrics import Metrics
-from gateway.receive import incoming, reporting, writers
+from gateway.receive import authors, incoming, reporting
 from gateway.receive.incoming import Arrived
 from gateway.receive.reporting import Received
 from gateway.store import contacts, conversations, media, messages, requests, suppressions
@@ -113,7 +113,7 @@ class Arriving:
         known = await _owners(db, organization_id, arrived)
         answered = await self._answered(db, organization_id, arrived)
         places = [
-            writers.place(each.id, each.message, known, answered.get(n))
+            authors.place(each.id, each.message, known, answered.get(n))
             for n, each in enumerate(arrived)
         ]
         where = await conversations.place(
@@ -137,7 +137,7 @@ class Arriving:
                 await conversations.set_name(db, organization_id, own_id, places[n].name, each.at)
         await media.insert(db, [one for each in new.values() for one in each.files.media])
         wrote = [
-            one for n, each in new.items() for one in writers.written(each.message, answered.get(n))
+            one for n, each in new.items() for one in authors.written(each.message, answered.get(n))
         ]
         is_late = any(each.at is not None for each in new.values())
         await suppressions.wrote(db, organization_id, wrote, is_late=is_late)
@@ -146,7 +146,7 @@ class Arriving:
             one
             for n, each in enumerate(arrived)
             if where[n].is_news
-            for one in writers.person(each.message, answered.get(n), each.at)
+            for one in authors.person(each.message, answered.get(n), each.at)
         ]
         return Kept(list(new.values()), placed, people)
 
@@ -157,7 +157,7 @@ class Arriving:
         wanted: dict[int, tuple[list[UUID], list[str]]] = {}
         tokens: dict[int, UUID] = {}
         for n, each in enumerate(arrived):
-            ids, external = writers.candidates(each.message)
+            ids, external = authors.candidates(each.message)
             for address in (each.message.to_address, *each.message.recipients):
                 token = links.read_reply(self._vault, organization_id, address)
                 if token is not None:
@@ -170,13 +170,13 @@ class Arriving:
             n: known
             for n, candidates in found.items()
             for known in reversed(candidates)
-            if known.id == tokens.get(n) or writers.is_theirs(arrived[n].message, known)
+            if known.id == tokens.get(n) or authors.is_theirs(arrived[n].message, known)
         }
 
 
 async def _owners(
     db: Connection, organization_id: UUID, arrived: Sequence[Arrived]
-) -> writers.Owners:
+) -> authors.Owners:
     senders = {each.message.from_address for each in arrived}
     found = await contacts.by_address(
         db,
@@ -184,7 +184,7 @@ async def _owners(
         [tail for address in senders if "@" not in address and (tail := phone.tail(address))],
         [each for address in senders if "@" in address for each in email.spellings(address)],
     )
-    return writers.owners(found)
+    return authors.owners(found)
 
 
 def _line(arrived: Arrived) -> dict[str, str]:

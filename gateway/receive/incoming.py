@@ -12,7 +12,7 @@ from channels.model import Account, Attachment, Channel
 from gateway.consent import early
 from gateway.ids import derived_id
 from gateway.media.files import as_rows
-from gateway.receive import writers
+from gateway.receive import authors
 from gateway.reported import believed, report_name
 from gateway.store.media import NewMedia
 from gateway.store.reports import Event, event_id, report_id
@@ -157,14 +157,14 @@ def read_addition(event: Event) -> Addition | None:
     )
 
 
-def inbound_row(arrived: Arrived, known: writers.Owners, answered: Answered | None) -> Row:
+def inbound_row(arrived: Arrived, known: authors.Owners, answered: Answered | None) -> Row:
     """The row of an inbound message, with the contact who wrote it.
 
     `known` are leads and clients by their addresses. If none of them has the sender's, the contact
     is that of the message `answered`.
     """
     message, files = arrived.message, arrived.files.shown
-    contact = writers.owner(message, known)
+    contact = authors.owner(message, known)
     if answered is not None and not any(contact.values()):
         contact = {"lead": answered.lead_id, "client": answered.client_id}
     metadata: Row = {"provider": dict(message.detail)}

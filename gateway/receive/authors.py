@@ -1,4 +1,4 @@
-"""The author of an inbound message: addresses, contact, and the message that is answered."""
+"""The authors of inbound messages: addresses, contact, and the message that is answered."""
 
 from __future__ import annotations
 

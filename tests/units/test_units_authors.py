@@ -1,4 +1,4 @@
-"""gateway/receive/writers.py: whose address it is that an inbound message comes from."""
+"""gateway/receive/authors.py: whose address it is that an inbound message comes from."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from channels.model import Channel
-from gateway.receive import writers
+from gateway.receive import authors
 from tests.costs import cpu_seconds
 from webhooks.model import Inbound
 
@@ -25,7 +25,7 @@ def wrote(address: str) -> Inbound:
 
 def test_the_newest_of_each_kind() -> None:
     """However the address is written, it is that of the newest lead and of the newest client."""
-    owners = writers.owners(
+    owners = authors.owners(
         [
             known(1, "lead", phone="07700 900123"),
             known(2, "lead", phone="+447700900123", email="Ada@Bücher.example"),
@@ -35,7 +35,7 @@ def test_the_newest_of_each_kind() -> None:
     )
     found = {
         address: {
-            kind: each and each.int for kind, each in writers.owner(wrote(address), owners).items()
+            kind: each and each.int for kind, each in authors.owner(wrote(address), owners).items()
         }
         for address in ("+447700900123", "ada@xn--bcher-kva.example", "+5215512345678", "+4420", "")
     }
@@ -56,8 +56,8 @@ def test_many_at_once() -> None:
     messages = [wrote(number) for number in numbers]
 
     def place() -> list[UUID | None]:
-        owners = writers.owners(rows)
-        return [writers.owner(each, owners)["lead"] for each in messages]
+        owners = authors.owners(rows)
+        return [authors.owner(each, owners)["lead"] for each in messages]
 
     assert [UUID(int=n) for n in range(5000)] == place()
     assert cpu_seconds(place) < 0.5
