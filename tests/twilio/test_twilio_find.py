@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 from urllib.parse import parse_qs
@@ -130,13 +130,16 @@ async def test_hidden_numbers(
 async def test_a_number_in_another_form(
     twilio_api: FakeTwilio, session: aiohttp.ClientSession, channel: Channel
 ) -> None:
-    """What Twilio lists under another form of the recipient's number is found with the sender's."""
+    """What Twilio lists under another form of the recipient's number is found with the sender's,
+    and dated by Twilio's clock."""
     prefix = "whatsapp:" if channel is Channel.WHATSAPP else ""
+    date = format_datetime(datetime.now(UTC) - timedelta(seconds=600), usegmt=True)
 
     async def answer(request: web.Request) -> web.Response:
-        there = record(to=f"{prefix}+525512345678") | {"from": f"{prefix}+15550001111"}
+        there = record(-599, to=f"{prefix}+525512345678") | {"from": f"{prefix}+15550001111"}
         is_shown = request.query.get("From") == f"{prefix}+15550001111"
-        return web.json_response({"messages": [there] if is_shown else []})
+        listed = {"messages": [there] if is_shown else []}
+        return web.json_response(listed, headers={"Date": date})
 
     twilio_api.answer = answer
     ours = replace(outbound(channel=channel), to_address="+5215512345678")

@@ -115,8 +115,8 @@ class Twilio:
         if not found:
             # A list by recipient may lack those whose recipient is hidden, or written in another
             # form (such as with Mexico's 1 after the 52): those of the sender tell.
-            shown = await newest(asking, messages.newest_url(account, outbound))
-            found = [each for each in shown if like(each, since=since)]
+            shown, then = await newest(asking, messages.newest_url(account, outbound), since)
+            found = [each for each in shown if like(each, since=then)]
         if any(messages.hides_number(each) for each in shown):
             text = "Twilio hides numbers in this account's records: only its reports can tell."
             raise CannotAsk(text, code="hidden")

@@ -168,9 +168,11 @@ async def search(
     raise AnswerLost(f"Twilio lists too many {name} to this recipient.", code="too-many")
 
 
-async def newest(client: Client, url: str) -> list[Record]:
-    """The records of the first page of a list of messages, oldest first; raises a `SendError`."""
-    return read_page(await client.request_async("GET", url)).records[::-1]
+async def newest(client: Client, url: str, since: datetime) -> tuple[list[Record], datetime]:
+    """The records of the first page of a list of messages, oldest first, and `since` by Twilio's
+    clock; raises a `SendError`."""
+    answer = await client.request_async("GET", url)
+    return read_page(answer).records[::-1], _by_their_clock(since, answer.headers or {})
 
 
 def _by_their_clock(moment: datetime, headers: Mapping[str, str]) -> datetime:
