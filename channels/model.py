@@ -186,7 +186,7 @@ class Sent:
 
     `reports` is empty if the answer says no more than that the provider has the message.
     `may_differ`: this entry of a provider's list may have another text, which is not shown, or was
-    changed. `is_hidden`: it shows no text, though others of the list do.
+    changed. `is_hidden`: it shows no text, or a word in its place.
     """
 
     external_id: str

@@ -128,7 +128,7 @@ class Control:
             raise _BodyError(_invalid("channel", f"{who} {how} {body.channel!r}"))
         best = max(some.accounts.fitness(body) for some in able)
         fitting = [some for some in able if some.accounts.fitness(body) == best]
-        if len(fitting) > 1:
+        if best == 1:
             fitting = [some for some in fitting if some.accounts.has_secret_number] or fitting
         if best and len(fitting) > 1:
             names = ", ".join(some.name for some in fitting)

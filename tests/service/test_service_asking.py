@@ -369,7 +369,7 @@ async def test_an_account_that_hides_numbers(gateway: Gateway, ask: Ask, api: Ap
     await ask_about(gateway, worker, ours)
     assert ("unknown", None) == await fate(ask, ours)
     why = (await ask("GET", f"/v1/messages/{ours['id']}/why")).body
-    assert "hides numbers" in str(why)
+    assert "hides to whom" in str(why)
     await found_by_report(gateway, ours)
     assert ("sent", SID) == await fate(ask, ours)
 

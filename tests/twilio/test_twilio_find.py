@@ -1,7 +1,6 @@
 """Asking Twilio which messages it has taken: the answer to a lost answer."""
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -14,7 +13,7 @@ from aiohttp import web
 from channels.errors import AnswerLost, CannotAsk, Refused, RefusedForNow, SendError
 from channels.model import Channel, ProviderTemplate
 from channels.providers.twilio import PAGES, half
-from tests.twilio.conftest import FakeTwilio
+from tests.twilio.conftest import Answer, FakeTwilio
 from tests.twilio.values import SID, SINCE, account, outbound
 
 
@@ -77,6 +76,8 @@ async def test_the_question(twilio_api: FakeTwilio, session: aiohttp.ClientSessi
         ({"status": "failed"}, True),
         ({"body": None}, True),
         ({"body": "[Redacted]"}, True),
+        ({"body": None, "num_media": "1"}, False),
+        ({"body": "Your redacted report is ready."}, False),
         ({"body": None, "seconds": -120}, False),
         ({"body": None, "to": "+15550003333"}, False),
         ({"seconds": -120}, False),
@@ -107,43 +108,45 @@ async def test_a_hidden_text(twilio_api: FakeTwilio, session: aiohttp.ClientSess
     assert (shown.is_hidden, shown.may_differ) == (False, False)
 
 
+def hiding(to: str, seconds: float, *, is_listed: bool = False, more: str | None = None) -> Answer:
+    """Twilio's answers if the sender's only record hides the digits of its number; `is_listed`:
+    also by recipient; `more`: where the sender's further records are. Its clock is ten minutes
+    behind."""
+    date = format_datetime(datetime.now(UTC) - timedelta(seconds=600), usegmt=True)
+
+    async def answer(request: web.Request) -> web.Response:
+        is_senders = request.query.get("From") == "+15550001111"
+        shown = [record(seconds - 600, to=to, body=None)] if is_listed or is_senders else []
+        page = {"messages": shown, "next_page_uri": more if is_senders else None}
+        return web.json_response(page, headers={"Date": date})
+
+    return answer
+
+
 @pytest.mark.parametrize("is_listed", [True, False], ids=["listed", "only with the sender's"])
-async def test_hidden_numbers(
+async def test_a_hidden_number(
     twilio_api: FakeTwilio,
     session: aiohttp.ClientSession,
     is_listed: bool,  # noqa: FBT001
 ) -> None:
-    """Where records hide the recipient's number, whether by recipient or only by sender there are
-    some, nobody can tell whether the message was taken."""
-
-    async def answer(request: web.Request) -> web.Response:
-        hidden = record(to="+1555000XXXX", body=None)
-        is_shown = is_listed or request.query.get("From") == "+15550001111"
-        return web.json_response({"messages": [hidden] if is_shown else []})
-
-    twilio_api.answer = answer
+    """A record that may be the message's, but hides its number, whether it is listed by recipient
+    or only with the sender's: nobody can tell whether the message was taken."""
+    twilio_api.answer = hiding("+1555000XXXX", 1, is_listed=is_listed)
     with pytest.raises(CannotAsk):
-        await half.find(account(twilio_api.url), outbound(), session, SINCE)
+        await found(twilio_api, session)
 
 
-@pytest.mark.parametrize("channel", [Channel.SMS, Channel.WHATSAPP])
-async def test_a_number_in_another_form(
-    twilio_api: FakeTwilio, session: aiohttp.ClientSession, channel: Channel
+@pytest.mark.parametrize(("to", "seconds"), [("+1212555XXXX", 1), ("+1555000XXXX", -1000)])
+async def test_hidden_numbers_of_others(
+    twilio_api: FakeTwilio, session: aiohttp.ClientSession, to: str, seconds: float
 ) -> None:
-    """What Twilio lists under another form of the recipient's number is found with the sender's,
-    and dated by Twilio's clock."""
-    prefix = "whatsapp:" if channel is Channel.WHATSAPP else ""
-    date = format_datetime(datetime.now(UTC) - timedelta(seconds=600), usegmt=True)
-
-    async def answer(request: web.Request) -> web.Response:
-        there = record(-599, to=f"{prefix}+525512345678") | {"from": f"{prefix}+15550001111"}
-        is_shown = request.query.get("From") == f"{prefix}+15550001111"
-        listed = {"messages": [there] if is_shown else []}
-        return web.json_response(listed, headers={"Date": date})
-
-    twilio_api.answer = answer
-    ours = replace(outbound(channel=channel), to_address="+5215512345678")
-    assert await found(twilio_api, session, ours) == [SID]
+    """What hides another number, or is older, is not the message, which is not there; but it may
+    be if not all of the sender's records since then were seen."""
+    twilio_api.answer = hiding(to, seconds)
+    assert await found(twilio_api, session) == []
+    twilio_api.answer = hiding(to, 1, more="/more")
+    with pytest.raises(SendError):
+        await found(twilio_api, session)
 
 
 async def test_hidden_numbers_of_a_service(
@@ -153,7 +156,7 @@ async def test_hidden_numbers_of_a_service(
     pages(twilio_api, [])
     assert await found(twilio_api, session, messaging_service_sid="MG1") == []
     _, (request, _) = twilio_api.asked
-    assert parse_qs(request.query_string) == {"PageSize": ["200"]}
+    assert parse_qs(request.query_string) == {"PageSize": ["50"]}
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from typing import Final
 import aiohttp
 
 from channels import credentials
-from channels.errors import CannotAsk
+from channels.errors import AnswerLost, CannotAsk
 from channels.http import Limits, form_body
 from channels.leaving import writing
 from channels.model import Account, Channel, Outbound, Sent
@@ -28,7 +28,16 @@ from channels.providers.twilio.answers import listed, read
 from channels.providers.twilio.calls import sibling
 from channels.providers.twilio.messages import HIDDEN_DIGITS, PREFIX
 from channels.providers.twilio.reasons import OPT_OUTS, explain
-from channels.providers.twilio.transport import API, PAGES, authorize, client, newest, post, search
+from channels.providers.twilio.transport import (
+    API,
+    CLOCK_SLACK,
+    PAGES,
+    authorize,
+    client,
+    newest,
+    post,
+    search,
+)
 
 __all__ = (
     "API", "HIDDEN_DIGITS", "IDENTITY", "OPT_OUTS", "PAGES", "PREFIX", "RETRIES", "Twilio",
@@ -111,14 +120,16 @@ class Twilio:
         url = messages.list_url(account, outbound)
         like = partial(messages.matches, account=account, outbound=outbound)
         found = await search(asking, url, name="messages", matches=like, since=since)
-        shown = found
         if not found:
-            # A list by recipient may lack those whose recipient is hidden, or written in another
-            # form (such as with Mexico's 1 after the 52): those of the sender tell.
-            shown, then = await newest(asking, messages.newest_url(account, outbound), since)
-            found = [each for each in shown if like(each, since=then)]
-        if any(messages.hides_number(each) for each in shown):
-            text = "Twilio hides numbers in this account's records: only its reports can tell."
+            # A list by recipient may lack those whose recipient is hidden: the sender's tell.
+            page, then = await newest(asking, messages.newest_url(account, outbound), since)
+            found = [each for each in page.records[::-1] if like(each, since=then)]
+            is_whole = page.next_uri is None or page.ends_before(then - CLOCK_SLACK)
+            if not (found or is_whole) and any(map(messages.hides_number, page.records)):
+                text = "Twilio hides numbers, and lists too many messages of this sender."
+                raise AnswerLost(text, code="too-many")
+        if any(map(messages.hides_number, found)):
+            text = "Twilio hides to whom it sent this or a like message: only its reports can tell."
             raise CannotAsk(text, code="hidden")
         return [
             replace(

@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import urlencode
 
-from channels import phone
 from channels.call import spoken_as, twiml
 from channels.model import Account, CallPlan, Outbound
 from channels.providers.twilio.answers import Record
@@ -68,6 +67,6 @@ def matches(record: Record, outbound: Outbound, since: datetime) -> bool:
     return (
         record.get("direction") == "outbound-api"
         and record.get("from") == outbound.from_address
-        and record.get("to") in phone.variants(outbound.to_address)
+        and record.get("to") == outbound.to_address
         and is_recent(record, since)
     )

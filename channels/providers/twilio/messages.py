@@ -7,11 +7,11 @@ Docs: https://www.twilio.com/docs/messaging/api/message-resource. WhatsApp addre
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
 from typing import Final
 from urllib.parse import urlencode
 
-from channels import phone
 from channels.errors import Refused
 from channels.model import Account, Channel, Outbound
 from channels.providers.twilio.answers import Record
@@ -23,10 +23,12 @@ PREFIX: Final = {Channel.SMS: "", Channel.WHATSAPP: "whatsapp:"}
 # The prefix of senders and recipients if a messaging service sends over RCS.
 RCS: Final = "rcs:"
 TRIAL_PREFIX = "Sent from your Twilio trial account - "
-# In place of the last digits of a number, if the account has Message Redaction. What it shows in
-# place of a text is not documented.
-# https://www.twilio.com/docs/messaging/guides/privacy-message-redaction
-HIDDEN_DIGITS, _LONGEST_PLACEHOLDER = "XXXX", 40
+# In place of the last digits of a number, with Message Redaction. What stands in place of a text is
+# not documented. https://www.twilio.com/docs/messaging/guides/privacy-message-redaction
+HIDDEN_DIGITS = "XXXX"
+_HIDDEN_TEXT = re.compile(r"\W*(message |body )*redacted\W*", re.IGNORECASE)
+# So few records, because they are asked for whenever a list by recipient is empty.
+_NEWEST = 50
 
 Form = dict[str, str | list[str]]
 
@@ -91,7 +93,7 @@ def list_url(account: Account, outbound: Outbound) -> str:
 def newest_url(account: Account, outbound: Outbound) -> str:
     """The URL of the list of the newest messages of the sender; of the account, if a messaging
     service chooses the sender."""
-    query = {"PageSize": str(PAGE_SIZE)}
+    query = {"PageSize": str(_NEWEST)}
     if not account.credentials.get("messaging_service_sid"):
         query["From"] = address(outbound.channel, outbound.from_address)
     return resource(account, "Messages") + "?" + urlencode(query)
@@ -120,7 +122,7 @@ def matches(record: Record, account: Account, outbound: Outbound, since: datetim
         return False
     content = outbound.content
     return (
-        _is_to(recipient, outbound)
+        _is_to(recipient, address(outbound.channel, outbound.to_address))
         and (content.template is not None or hides_text(record) or _is_said(record, outbound))
         and is_recent(record, since)
     )
@@ -133,9 +135,10 @@ def has_its_text(record: Record, outbound: Outbound) -> bool:
 
 
 def hides_text(record: Record) -> bool:
-    """Whether a record shows no text, or a word in its place."""
+    """Whether a record shows no text, though it has no picture either, or a word in its place."""
     text = _plain(record.get("body"))
-    return not text or (len(text) <= _LONGEST_PLACEHOLDER and "redacted" in text.lower())
+    has_files = str(record.get("num_media") or 0) != "0"
+    return _HIDDEN_TEXT.fullmatch(text) is not None if text else not has_files
 
 
 def hides_number(record: Record) -> bool:
@@ -143,10 +146,8 @@ def hides_number(record: Record) -> bool:
     return str(record.get("to")).endswith(HIDDEN_DIGITS)
 
 
-def _is_to(recipient: object, outbound: Outbound) -> bool:
-    forms = [address(outbound.channel, each) for each in phone.variants(outbound.to_address)]
-    hidden = [each[: -len(HIDDEN_DIGITS)] + HIDDEN_DIGITS for each in forms]
-    return recipient in forms or recipient in hidden
+def _is_to(recipient: object, wanted: str) -> bool:
+    return recipient in (wanted, wanted[: -len(HIDDEN_DIGITS)] + HIDDEN_DIGITS)
 
 
 def _is_said(record: Record, outbound: Outbound) -> bool:

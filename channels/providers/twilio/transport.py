@@ -22,7 +22,7 @@ from twilio.rest import Client
 from channels.errors import AnswerLost, Refused
 from channels.http import Limits, ask, form_body, leads_to, parse_date
 from channels.model import Account
-from channels.providers.twilio.answers import Record, read_page
+from channels.providers.twilio.answers import Page, Record, read_page
 
 API: Final = "https://api.twilio.com"
 PAGE_SIZE, PAGES = 200, 10
@@ -168,11 +168,10 @@ async def search(
     raise AnswerLost(f"Twilio lists too many {name} to this recipient.", code="too-many")
 
 
-async def newest(client: Client, url: str, since: datetime) -> tuple[list[Record], datetime]:
-    """The records of the first page of a list of messages, oldest first, and `since` by Twilio's
-    clock; raises a `SendError`."""
+async def newest(client: Client, url: str, since: datetime) -> tuple[Page, datetime]:
+    """The first page of a list of messages, and `since` by Twilio's clock; raises a `SendError`."""
     answer = await client.request_async("GET", url)
-    return read_page(answer).records[::-1], _by_their_clock(since, answer.headers or {})
+    return read_page(answer), _by_their_clock(since, answer.headers or {})
 
 
 def _by_their_clock(moment: datetime, headers: Mapping[str, str]) -> datetime:
